@@ -1,0 +1,205 @@
+"""What a run leaves on disk: settings before it, raw results during it, verdicts after it.
+
+Every record is a frozen dataclass that becomes one JSON line with a `kind`. A reader of an old run
+gets the same objects back, so that analysis can be repeated without the GPU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar, Self
+
+FORMAT_VERSION = 1
+
+
+class RecordError(ValueError):
+    """A record that cannot be read: not JSON, of another kind, or of another format version."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """Base of all records: `to_json` and `from_json` are inverse."""
+
+    kind: ClassVar[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object with the record's kind first."""
+        return {"kind": self.kind, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """The record in `data`; raises `RecordError` when its kind or fields are not this one's."""
+        rest = dict(data)
+        if rest.pop("kind", None) != cls.kind:
+            message = f"expected a record of kind {cls.kind!r}, found {data.get('kind')!r}"
+            raise RecordError(message)
+        names = {item.name for item in fields(cls)}
+        if names != set(rest):
+            odd = ", ".join(sorted(names ^ set(rest)))
+            message = f"record of kind {cls.kind!r} has other fields than this version knows: {odd}"
+            raise RecordError(message)
+        return cls(**rest)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """The machine of a run. Without a GPU the GPU's fields are empty or zero."""
+
+    gpu: str
+    gpu_uuid: str
+    compute_capability: str
+    sm_count: int
+    l2_bytes: int
+    memory_bytes: int
+    sm_clock_khz: int
+    driver: str
+    python: str
+    packages: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Record):
+    """Written before anything runs."""
+
+    kind: ClassVar[str] = "settings"
+
+    format_version: int
+    protocol: str
+    started: str
+    commit: str
+    dirty: bool
+    command: str
+    seed: int
+    rows: list[str]
+    seconds_per_row: float
+    silicon: bool
+    silicon_reason: str
+    compiler: str
+    machine: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodeReading(Record):
+    """What the compiled PTX of one row says, compared with its declaration.
+
+    `skeleton` is step label -> ordering instructions in the order of the PTX text.
+    """
+
+    kind: ClassVar[str] = "code"
+
+    row: str
+    variant: str
+    verdict: str
+    differences: list[str]
+    skeleton: list[tuple[str, list[str]]]
+    ptx_sha256: str
+    cubin_sha256: str
+    compiler: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Witness:
+    """One stale word: where, what was expected, what was seen, and how soon after the signal."""
+
+    round: int
+    pair: int
+    tile: int
+    offset_bytes: int
+    expected: int
+    seen: int
+    signal: int
+    producer_sm: int
+    consumer_sm: int
+    cycles_since_signal: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """Who waited for what when a launch gave up, or what the watchdog found.
+
+    `what` is one of: threshold never reached, signal overshot, acknowledgement never came,
+    not co-resident, launch hung, worker died.
+    """
+
+    what: str
+    waiter: str
+    pair: int
+    round: int
+    wanted: int
+    seen: int
+    sm: int
+    waited_ns: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch(Record):
+    """One launch of the micro-kernel: counts, histogram, first witnesses, and a fault if any.
+
+    `observations` are the hand-overs that a consumer checked, `planned` those that were asked
+    for; they agree unless there is a fault. `histogram` counts stale words by offset in the tile,
+    in equal bins. `ahead_words` are newer than the round: a fault of the harness, never staleness.
+    `elapsed_seconds` is GPU time by events.
+    """
+
+    kind: ClassVar[str] = "launch"
+
+    row: str
+    variant: str
+    seed: int
+    index: int
+    knobs: dict[str, Any]
+    planned: int
+    observations: int
+    stale_tiles: int
+    stale_words: int
+    ahead_words: int
+    overshoots: int
+    elapsed_seconds: float
+    histogram: list[int]
+    witnesses: list[dict[str, int]] = field(default_factory=list)
+    fault: dict[str, Any] | None = None
+    worker: str = ""
+    gpu: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowVerdict(Record):
+    """What a run says of one row, on each level and together.
+
+    `bound` is the one-sided 95 % Clopper-Pearson upper bound of the stale rate, None without
+    observations. `model_source` is "declared" or "computed".
+    """
+
+    kind: ClassVar[str] = "verdict"
+
+    row: str
+    variant: str
+    expected: str
+    canary: bool
+    model: str
+    model_source: str
+    code: str
+    silicon: str
+    joint: str
+    outcome: str
+    stale: int
+    observations: int
+    bound: float | None
+    elapsed_seconds: float
+    rounds_per_second: float
+    seconds_to_first_stale: float | None
+    notes: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary(Record):
+    """The last record of a run: its outcome and why."""
+
+    kind: ClassVar[str] = "summary"
+
+    outcome: str
+    exit_code: int
+    complete: bool
+    reasons: list[str]
+    finished: str
+    power: float | None
