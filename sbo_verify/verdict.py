@@ -123,9 +123,18 @@ def join(model: ModelVerdict, code: CodeVerdict, silicon: SiliconVerdict) -> Joi
     return Joint.SOUND if forbidden else Joint.BROKEN_UNSEEN
 
 
-def judge(joint: Joint, silicon: SiliconVerdict, *, canary: bool, silicon_ran: bool) -> Outcome:
-    """What a gate makes of one row.
+def judge(
+    joint: Joint,
+    silicon: SiliconVerdict,
+    *,
+    sound: bool,
+    canary: bool,
+    silicon_ran: bool,
+) -> Outcome:
+    """What a gate makes of one row; `sound` says that the catalogue expects Forbidden.
 
+    A broken row that is no canary is reported and never fails, a hang included: a poll that its
+    own cache keeps from ever seeing the signal is a result.
     `silicon_ran` says whether the silicon level took part at all: without a GPU a row is judged
     by the levels that did run; with one, a row that has no observation is unknown. A canary that
     stays unseen is unknown: a detector that did not fire has no right to say pass.
@@ -133,6 +142,8 @@ def judge(joint: Joint, silicon: SiliconVerdict, *, canary: bool, silicon_ran: b
     if joint in {Joint.ALARM, Joint.CODE_DIFFERS}:
         return Outcome.FAIL
     if joint is Joint.LIVENESS:
+        if not sound and not canary:
+            return Outcome.PASS
         return Outcome.FAIL if silicon is SiliconVerdict.OVERSHOT else Outcome.UNKNOWN
     if joint is Joint.UNKNOWN:
         return Outcome.UNKNOWN

@@ -143,7 +143,13 @@ def steps(v: SignalPublish) -> tuple[Step, ...]:
     return (
         *_in_program_order(v, source, store, drain, join, signal),
         Step(side="consumer", site="poll", instructions=poll(v)),
-        Step(side="consumer", site="fan_out", instructions=_FAN_OUT[v.fan_out]),
+        Step(
+            side="consumer",
+            site="fan_out",
+            instructions=_FAN_OUT[v.fan_out],
+            # The thread that polled stores the flag, the others load it.
+            branches=v.fan_out is FanOut.UNORDERED,
+        ),
         Step(side="consumer", site="read", instructions=read(v), repeats=True),
     )
 
