@@ -6,7 +6,7 @@ gets the same objects back, so that analysis can be repeated without the GPU.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar, Self
 
 FORMAT_VERSION = 1
@@ -96,6 +96,13 @@ class CodeReading(Record):
     cubin_sha256: str
     compiler: str
 
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """As `Record.from_json`; JSON knows no tuples, so that the pairs are made again."""
+        reading = super().from_json(data)
+        pairs = [(label, list(instructions)) for label, instructions in reading.skeleton]
+        return replace(reading, skeleton=pairs)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Witness:
@@ -118,7 +125,7 @@ class Fault:
     """Who waited for what when a launch gave up, or what the watchdog found.
 
     `what` is one of: threshold never reached, signal overshot, acknowledgement never came,
-    not co-resident, launch hung, worker died.
+    not co-resident, not placed as planned, bulk load never completed, launch hung, worker died.
     """
 
     what: str
@@ -137,7 +144,7 @@ class Launch(Record):
 
     `observations` are the hand-overs that a consumer checked, `planned` those that were asked
     for; they agree unless there is a fault. `histogram` counts stale words by offset in the tile,
-    in equal bins. `ahead_words` are newer than the round: a fault of the harness, never staleness.
+    in equal bins; it is empty where there are none. `ahead_words` are newer than the round: a fault of the harness, never staleness.
     `elapsed_seconds` is GPU time by events.
     """
 

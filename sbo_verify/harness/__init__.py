@@ -1,0 +1,1 @@
+"""Puts producers and consumers against each other: knobs, placement, runner, judgement."""

@@ -1,0 +1,204 @@
+"""Runs variants on a GPU: one launch, exactly repeatable, and a row's launches until a budget ends.
+
+A launch is named by (row, seed, index); its knobs, its placement and the random numbers on the
+device follow from that name alone. What the hardware does with it is what is being measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from sbo_verify.device.build import Artefact, build
+from sbo_verify.device.geometry import Geometry
+from sbo_verify.device.gpu import Gpu
+from sbo_verify.device.micro_kernel import TILE_POOL_BYTES, Arena, MicroKernel, Shot
+from sbo_verify.harness.knobs import Knobs, draw, generator
+from sbo_verify.harness.placement import Placement, misplaced, place
+from sbo_verify.protocol import Protocol, Row
+from sbo_verify.protocols.signal_publish.sites import SignalPublish
+from sbo_verify.harness.results import launch_record
+from sbo_verify.record import Launch
+
+NANOSECONDS_PER_MS = 1_000_000
+# Every wait in the kernel is bounded; a launch that outlives several bounds is hung.
+HANG_FACTOR = 8
+HANG_FLOOR_SECONDS = 30.0
+# What the kernel declares itself, rounded up; the loaded kernel says it exactly.
+STATIC_SHARED_BYTES = 2048
+UINT31 = 1 << 31
+# Leaves room for what the kernel and the driver keep for themselves.
+DRAWN_SHARED_BYTES = 200 * 1024
+
+
+@dataclass
+class Bench:
+    """One process's GPU with its memory and its loaded kernels."""
+
+    protocol: Protocol
+    gpu: Gpu
+    worker: str = ""
+    arena: Arena = field(init=False)
+    _kernels: dict[str, MicroKernel] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.arena = Arena(self.gpu)
+
+    def kernel(self, row: Row) -> MicroKernel:
+        """The row's kernel, built and loaded on first use."""
+        key = self.protocol.hash_of(row.variant)
+        if key not in self._kernels:
+            self._kernels[key] = self.load(build(self.protocol, row.variant), row)
+        return self._kernels[key]
+
+    def load(self, artefact: Artefact, row: Row) -> MicroKernel:
+        """An artefact of this row on this GPU."""
+        return MicroKernel(self.arena, artefact, geometry_of(row))
+
+    def launch(
+        self, row: Row, seed: int, index: int, fixed: dict[str, str] | None = None
+    ) -> Launch:
+        """Launch `index` of `row` under `seed`; `fixed` overrides drawn knobs by name."""
+        kernel, knobs, placement, device_seed = self._decide(row, seed, index, fixed or {})
+        raw = kernel.run(_shot(knobs, placement, device_seed))
+        return launch_record(
+            raw,
+            knobs=knobs,
+            planned=placement.pairs * knobs.rounds,
+            misplaced=bool(misplaced(kernel.geometry, raw.pair_sms)),
+            name={
+                "row": row.name,
+                "variant": self.protocol.hash_of(row.variant),
+                "seed": seed,
+                "index": index,
+                "worker": self.worker,
+                "gpu": self.gpu.uuid,
+            },
+        )
+
+    def shot(
+        self, row: Row, seed: int, index: int, fixed: dict[str, str]
+    ) -> tuple[MicroKernel, Shot]:
+        """The kernel and the launch that `launch` would run, for a caller that runs it itself."""
+        kernel, knobs, placement, device_seed = self._decide(row, seed, index, fixed)
+        return kernel, _shot(knobs, placement, device_seed)
+
+    def _decide(
+        self, row: Row, seed: int, index: int, fixed: dict[str, str]
+    ) -> tuple[MicroKernel, Knobs, Placement, int]:
+        rng = generator(seed, row.name, index)
+        kernel = self.kernel(row)
+        knobs = fit(draw(rng).with_values(fixed), kernel.geometry, set(fixed))
+        placement = self._place(kernel, knobs, rng)
+        if "ring" not in fixed:
+            room = TILE_POOL_BYTES // (placement.pairs * knobs.tile_bytes)
+            knobs = replace(knobs, ring=max(1, min(knobs.ring, room)))
+        return kernel, knobs, placement, int(rng.integers(UINT31))
+
+    def stress(
+        self,
+        row: Row,
+        seed: int,
+        *,
+        seconds: float,
+        fixed: dict[str, str] | None = None,
+        observations: int = 0,
+        until_stale: bool = False,
+    ) -> Iterator[Launch]:
+        """Launches of one row, one after the other.
+
+        Goes on until `seconds` of GPU time are used and `observations` hand-overs were seen; a
+        fault ends it, and so does the first stale tile where `until_stale` is set.
+        """
+        used, seen, index = 0.0, 0, 0
+        while used < seconds or seen < observations:
+            launch = self.launch(row, seed, index, fixed)
+            yield launch
+            used += launch.elapsed_seconds
+            seen += launch.observations
+            index += 1
+            if launch.fault is not None or (until_stale and launch.stale_tiles):
+                return
+
+    def _place(self, kernel: MicroKernel, knobs: Knobs, rng: np.random.Generator) -> Placement:
+        dynamic = kernel.dynamic_shared(knobs.tile_bytes, knobs.ctas_per_sm)
+        clustered = kernel.geometry.cluster > 1
+        return place(
+            kernel.geometry,
+            sm_count=self.gpu.sm_count,
+            resident_clusters=kernel.resident_clusters(dynamic) if clustered else 0,
+            ctas_per_sm=knobs.ctas_per_sm,
+            noise_share=knobs.noise_share,
+            rng=rng,
+        )
+
+
+def geometry_of(row: Row) -> Geometry:
+    """The row's launch geometry."""
+    if not isinstance(row.variant, SignalPublish):
+        message = f"{row.name} is no variant of signal_publish"
+        raise TypeError(message)
+    return Geometry.of(row.variant)
+
+
+def fit(knobs: Knobs, geometry: Geometry, fixed: Collection[str] = ()) -> Knobs:
+    """Drawn knobs, bent to what the variant can run; knobs named in `fixed` are left alone."""
+    least = 2 if geometry.same_sm else 1
+    ctas, tile_bytes, rounds = knobs.ctas_per_sm, knobs.tile_bytes, knobs.rounds
+    if "ctas_per_sm" not in fixed:
+        ctas = 1 if geometry.cluster > 1 else max(least, ctas)
+        while "tile_bytes" in fixed and ctas > least and tile_bytes > _room(geometry, ctas):
+            ctas //= 2
+    while "tile_bytes" not in fixed and tile_bytes > _room(geometry, ctas):
+        tile_bytes //= 2
+    if "rounds" not in fixed and geometry.reads_alone:
+        # One thread reads a tile some twenty times slower than a whole group does.
+        rounds = max(1, rounds // 20)
+    return replace(knobs, ctas_per_sm=ctas, tile_bytes=tile_bytes, rounds=rounds)
+
+
+def _room(geometry: Geometry, ctas_per_sm: int) -> int:
+    return DRAWN_SHARED_BYTES // (geometry.buffers() * ctas_per_sm)
+
+
+def refuse_unfit(row: Row, fixed: dict[str, str]) -> None:
+    """Raise before anything is launched if `fixed` cannot be run by this row.
+
+    `KnobError` for a knob, `GeometryError` for a tile or CTA count that does not fit.
+    """
+    knobs = Knobs().with_values(fixed)
+    geometry = geometry_of(row)
+    fitted = fit(knobs, geometry, set(fixed))
+    geometry.check_ctas(fitted.ctas_per_sm)
+    geometry.dynamic_shared(fitted.tile_bytes, fitted.ctas_per_sm, STATIC_SHARED_BYTES)
+
+
+def _shot(knobs: Knobs, placement: Placement, device_seed: int) -> Shot:
+    timeout_ns = knobs.timeout_ms * NANOSECONDS_PER_MS
+    noisy = placement.noise_sms > 0 and knobs.noise != 0
+    return Shot(
+        entries=placement.entries,
+        pairs=placement.pairs,
+        grid=placement.grid,
+        tile_bytes=knobs.tile_bytes,
+        ring=knobs.ring,
+        ctas_per_sm=knobs.ctas_per_sm,
+        rounds=knobs.rounds,
+        noise_bytes=knobs.noise_bytes if noisy else 0,
+        values={
+            "timeout_ns": timeout_ns,
+            "noise_kind": int(knobs.noise) if noisy else 0,
+            "read_order": int(knobs.read_order),
+            "prime_l1": int(knobs.prime_l1),
+            "producer_skew_cycles": knobs.producer_skew_cycles,
+            "consumer_skew_cycles": knobs.consumer_skew_cycles,
+            "delay_before_publish_cycles": knobs.delay_before_publish_cycles,
+            "delay_after_poll_cycles": knobs.delay_after_poll_cycles,
+            "withheld_round": knobs.withheld_round,
+            "doubled_round": knobs.doubled_round,
+            "seed": device_seed,
+        },
+        limit_seconds=max(HANG_FLOOR_SECONDS, HANG_FACTOR * knobs.timeout_ms * 1e-3),
+    )

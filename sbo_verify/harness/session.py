@@ -1,0 +1,197 @@
+"""A run from settings to verdict: reads the code, stresses the rows, and judges what was recorded.
+
+Everything is appended to the run's folder as it happens, so that Ctrl-C or a crash leaves a run
+that can be read; nothing is kept only in memory.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sbo_verify.compiled.conformance import code_reading
+from sbo_verify.device.build import build
+from sbo_verify.device.gpu import Gpu, describe_machine
+from sbo_verify.device.micro_kernel import LaunchHungError
+from sbo_verify.device.nvrtc import compiler_version
+from sbo_verify.harness.judgement import Evidence, judge_run
+from sbo_verify.harness.results import hung_record
+from sbo_verify.harness.runner import HANG_FACTOR, HANG_FLOOR_SECONDS, Bench
+from sbo_verify.harness.watchdog import Watchdog
+from sbo_verify.protocol import Protocol, Row, UnknownNameError
+from sbo_verify.record import FORMAT_VERSION, CodeReading, Launch, RowVerdict, Settings, Summary
+from sbo_verify.store import Run
+from sbo_verify.verdict import CodeVerdict
+
+COMMIT_VARIABLE = "SBO_VERIFY_COMMIT"
+UNKNOWN_COMMIT = ""
+ROOT = Path(__file__).resolve().parents[2]
+# Beyond the launch's own limit and its grace, after which it would have been stopped already.
+WATCHDOG_FACTOR = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a run is to do. `seconds` are seconds of GPU time for each row; 0 for no silicon."""
+
+    protocol: Protocol
+    rows: Sequence[Row]
+    seed: int
+    seconds: float
+    observations: int = 0
+    fixed: dict[str, str] = field(default_factory=dict)
+    command: str = ""
+
+
+def choose_rows(protocol: Protocol, names: Iterable[str]) -> list[Row]:
+    """Rows by name, hash, or a `*` pattern; all of them when nothing is named.
+
+    Raises `UnknownNameError` for a name or pattern that matches nothing.
+    """
+    from fnmatch import fnmatchcase  # noqa: PLC0415 - only where a pattern is asked for
+
+    chosen: list[Row] = []
+    for name in names:
+        if "*" in name:
+            matching = [row for row in protocol if fnmatchcase(row.name, name)]
+            if not matching:
+                message = f"no variant matches {name!r}; see `sbo-verify list`"
+                raise UnknownNameError(message)
+            chosen.extend(matching)
+        else:
+            chosen.append(protocol.row(name))
+    unique = list(dict.fromkeys(chosen))
+    return unique or list(protocol)
+
+
+def commit_of_source(root: Path = ROOT) -> tuple[str, bool]:
+    """Commit of the source tree and whether it was changed since.
+
+    A tree without history may say its commit in $SBO_VERIFY_COMMIT, with `-dirty` behind it where
+    that applies; otherwise the commit is empty.
+    """
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        return commit, bool(_git(root, "status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.CalledProcessError):
+        told = os.environ.get(COMMIT_VARIABLE, UNKNOWN_COMMIT)
+        return told.removesuffix("-dirty"), told.endswith("-dirty")
+
+
+def _git(root: Path, *words: str) -> str:
+    done = subprocess.run(  # noqa: S603 - fixed words
+        ["git", "-C", str(root), *words],  # noqa: S607 - the caller's git
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout.strip()
+
+
+def settings_of(plan: Plan, gpu: Gpu | None, silicon_reason: str) -> Settings:
+    """The settings record of a run that starts now. `silicon_reason` says why there is no GPU."""
+    commit, dirty = commit_of_source()
+    return Settings(
+        format_version=FORMAT_VERSION,
+        protocol=plan.protocol.name,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        commit=commit,
+        dirty=dirty,
+        command=plan.command or shlex.join(["sbo-verify", *sys.argv[1:]]),
+        seed=plan.seed,
+        rows=[row.name for row in plan.rows],
+        seconds_per_row=plan.seconds,
+        silicon=gpu is not None,
+        silicon_reason=silicon_reason,
+        compiler=compiler_version(),
+        machine=asdict(describe_machine(gpu)),
+    )
+
+
+def read_code(
+    run: Run, protocol: Protocol, rows: Iterable[Row], on_row: Callable[[Row], None]
+) -> dict[str, CodeReading]:
+    """Build every row, read its PTX back and record it; row name to reading."""
+    readings: dict[str, CodeReading] = {}
+    for row in rows:
+        reading = code_reading(protocol, row, build(protocol, row.variant))
+        run.append(reading)
+        readings[row.name] = reading
+        on_row(row)
+    return readings
+
+
+def stress_row(  # noqa: PLR0913 - the parts of a row's stress
+    run: Run,
+    bench: Bench,
+    row: Row,
+    plan: Plan,
+    on_launch: Callable[[Launch], None],
+    *,
+    seconds: float | None = None,
+    until_stale: bool = False,
+) -> list[Launch]:
+    """All launches of one row, recorded one by one.
+
+    Raises `LaunchHungError` after recording it: the process's GPU context is lost and it must end.
+    """
+    timeout = float(plan.fixed.get("timeout_ms", "4000")) * 1e-3
+    limit = WATCHDOG_FACTOR * (max(HANG_FLOOR_SECONDS, HANG_FACTOR * timeout) + 10 * timeout)
+    watchdog = Watchdog()
+    launches: list[Launch] = []
+
+    def leave_record() -> None:
+        name = {
+            "row": row.name,
+            "variant": plan.protocol.hash_of(row.variant),
+            "seed": plan.seed,
+            "index": len(launches),
+            "worker": bench.worker,
+            "gpu": bench.gpu.uuid,
+        }
+        run.append(hung_record(dict(plan.fixed), name))
+
+    bench.kernel(row)
+    stream = bench.stress(
+        row,
+        plan.seed,
+        seconds=plan.seconds if seconds is None else seconds,
+        fixed=plan.fixed,
+        observations=plan.observations if row.sound else 0,
+        until_stale=until_stale,
+    )
+    while True:
+        try:
+            with watchdog.guard(limit, leave_record):
+                launch = next(stream, None)
+        except LaunchHungError:
+            leave_record()
+            raise
+        if launch is None:
+            return launches
+        run.append(launch)
+        launches.append(launch)
+        on_launch(launch)
+
+
+def conforms(reading: CodeReading) -> bool:
+    """Whether the code of a row is what its declaration says: else it must not be launched."""
+    return reading.verdict == CodeVerdict.AS_DECLARED
+
+
+def conclude(
+    run: Run, protocol: Protocol, *, interrupted: bool = False
+) -> tuple[list[RowVerdict], Summary]:
+    """Judge what the run's folder holds and write the verdict beside it."""
+    evidence = Evidence.of_run(
+        protocol, run, finished=datetime.now(UTC), interrupted=interrupted
+    )
+    verdicts, summary = judge_run(evidence)
+    run.finish(verdicts, summary)
+    return verdicts, summary

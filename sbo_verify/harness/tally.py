@@ -1,0 +1,147 @@
+"""The launches of one row added up, and the word that the silicon level earned by them.
+
+A launch that ended in a fault keeps the hand-overs that it counted, but its word wins over the
+word of the counts: a time-out is a result, never a pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sbo_verify.rates import imbalance, upper_bound
+from sbo_verify.record import Fault, Launch
+from sbo_verify.verdict import SiliconVerdict, classify
+
+NANOSECONDS = 1e9
+
+# `Fault.what` to the word that a row earns by it.
+WORD_OF_FAULT = {
+    "threshold never reached": SiliconVerdict.THRESHOLD_NEVER_REACHED,
+    "signal overshot": SiliconVerdict.OVERSHOT,
+    "acknowledgement never came": SiliconVerdict.UNRELIABLE,
+    "not co-resident": SiliconVerdict.UNRELIABLE,
+    "not placed as planned": SiliconVerdict.UNRELIABLE,
+    "bulk load never completed": SiliconVerdict.UNRELIABLE,
+    "launch hung": SiliconVerdict.UNRELIABLE,
+    "worker died": SiliconVerdict.UNRELIABLE,
+}
+
+# An overshoot fails a gate, the others leave it unknown, and fail ranks above unknown.
+_PRECEDENCE = (
+    SiliconVerdict.OVERSHOT,
+    SiliconVerdict.THRESHOLD_NEVER_REACHED,
+    SiliconVerdict.UNRELIABLE,
+)
+
+
+class UnknownFaultError(ValueError):
+    """A fault that this version has no word for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """Sums over the launches of one row.
+
+    `word` is the silicon level's answer; `counted` what the counts alone would say, None where
+    they do not add up and so say nothing. `seconds_to_first_stale` is the GPU time of all launches
+    up to and with the first that saw a stale tile. `notes` name every fault and every doubt.
+    """
+
+    stale: int
+    observations: int
+    elapsed_seconds: float
+    seconds_to_first_stale: float | None
+    word: SiliconVerdict
+    counted: SiliconVerdict | None
+    notes: list[str]
+
+    @property
+    def bound(self) -> float | None:
+        """One-sided 95 % upper bound of the stale rate; None without trustworthy observations."""
+        if self.counted is None or self.observations == 0:
+            return None
+        return upper_bound(self.stale, self.observations)
+
+    @property
+    def rounds_per_second(self) -> float:
+        """Hand-overs observed a second of GPU time; 0.0 without any."""
+        return self.observations / self.elapsed_seconds if self.elapsed_seconds > 0 else 0.0
+
+
+def tally(launches: Sequence[Launch]) -> Tally:
+    """Add up `launches`, all of one row, in the order in which they were recorded.
+
+    Raises `UnknownFaultError` for a fault that has no word here.
+    """
+    earned: set[SiliconVerdict] = set()
+    notes: list[str] = []
+    trusted = True
+    elapsed_seconds = 0.0
+    first: float | None = None
+    for launch in launches:
+        elapsed_seconds += launch.elapsed_seconds
+        if launch.stale_tiles > 0 and first is None:
+            first = elapsed_seconds
+        if launch.fault is not None:
+            earned.add(_word(launch.fault["what"]))
+            notes.append(f"launch {launch.index}: {_tell(Fault(**launch.fault))}")
+        if launch.overshoots > 0:
+            earned.add(SiliconVerdict.OVERSHOT)
+            notes.append(f"launch {launch.index}: the signal overshot {launch.overshoots:,} times")
+        for doubt in _doubts(launch):
+            trusted = False
+            notes.append(f"launch {launch.index}: {doubt}")
+    stale = sum(launch.stale_tiles for launch in launches)
+    observations = sum(launch.observations for launch in launches)
+    counted = classify(stale, observations) if trusted else None
+    if counted is None:
+        earned.add(SiliconVerdict.UNRELIABLE)
+    word = next((each for each in _PRECEDENCE if each in earned), None)
+    return Tally(
+        stale=stale,
+        observations=observations,
+        elapsed_seconds=elapsed_seconds,
+        seconds_to_first_stale=first,
+        word=word or counted or SiliconVerdict.UNRELIABLE,
+        counted=counted,
+        notes=notes,
+    )
+
+
+def _word(what: str) -> SiliconVerdict:
+    if what not in WORD_OF_FAULT:
+        message = f"unknown fault {what!r}; known: {', '.join(WORD_OF_FAULT)}"
+        raise UnknownFaultError(message)
+    return WORD_OF_FAULT[what]
+
+
+def _tell(fault: Fault) -> str:
+    return (
+        f"{fault.what}; {fault.waiter} of pair {fault.pair} on SM {fault.sm} wanted "
+        f"{fault.wanted} and saw {fault.seen} in round {fault.round}, after "
+        f"{fault.waited_ns / NANOSECONDS:.3g} s"
+    )
+
+
+def _doubts(launch: Launch) -> list[str]:
+    """Why the counts of a launch cannot be trusted; empty when they add up."""
+    doubts: list[str] = []
+    unbalanced = imbalance(
+        planned=launch.planned,
+        observations=launch.observations,
+        stale=launch.stale_tiles,
+        faulted=launch.fault is not None,
+    )
+    if unbalanced is not None:
+        doubts.append(unbalanced)
+    if launch.ahead_words > 0:
+        doubts.append(f"{launch.ahead_words:,} words were newer than their round: a harness fault")
+    if (launch.stale_tiles > 0) != (launch.stale_words > 0):
+        doubts.append(f"{launch.stale_tiles:,} stale tiles with {launch.stale_words:,} stale words")
+    # A launch that a fault ended may not have brought its histogram back.
+    if launch.fault is None and sum(launch.histogram) != launch.stale_words:
+        doubts.append(
+            f"the histogram holds {sum(launch.histogram):,} of {launch.stale_words:,} stale words"
+        )
+    return doubts
