@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from dataclasses import dataclass
+import shutil
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 SEED_BITS = 32
 DEFAULT_BUDGET_SECONDS = 100.0
 CRASH_RERUNS = 1
+REASONS_SHOWN = 12
 
 # The same examples everywhere and no deadline: CI machines are slow and shared.
 hypothesis_settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
@@ -44,18 +46,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--require-gpu", action="store_true", help="fail, instead of skip, what needs a GPU"
     )
     group.addoption("--out", default="runs", help="folder that the run is written below")
-    group.addoption("--sbo-run", default="", help="run folder to append to (set for workers)")
 
 
 @dataclass(frozen=True)
-class Silicon:
-    """Whether tests that need a GPU can run here, and if not, why."""
+class Session:
+    """What the controlling process decided for itself and all workers.
 
-    usable: bool
-    reason: str
+    `run` is the folder that records go to, empty where silicon cannot run; `why_not` says why.
+    """
+
+    seed: int
+    run: str
+    why_not: str
 
 
-_SILICON = pytest.StashKey[Silicon]()
+_SESSION = pytest.StashKey[Session]()
 _CRASHES = pytest.StashKey[list[str]]()
 
 
@@ -73,43 +78,51 @@ def _selects_stress(config: pytest.Config) -> bool:
     return False
 
 
-def _look_for_silicon() -> Silicon:
+def _why_no_silicon() -> str:
+    """Empty where a Hopper GPU can be used."""
     from sbo_verify.device.gpu import NoGpuError, describe_gpu  # noqa: PLC0415 - GPU machines only
 
     try:
         describe_gpu(0)
     except NoGpuError as error:
-        return Silicon(usable=False, reason=f"needs a Hopper GPU: {error}")
-    return Silicon(usable=True, reason="")
+        return f"needs a Hopper GPU: {error}"
+    return ""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Draw the seed, look for a GPU, refuse bad options, make the run's folder."""
+    """Refuse bad options, draw the seed, look for a GPU, make the run's folder."""
     config.addinivalue_line("markers", "silicon: needs a Hopper GPU")
     config.stash[_CRASHES] = []
-    if config.option.seed is None:
-        config.option.seed = secrets.randbits(SEED_BITS)
-    if not _selects_stress(config):
-        config.stash[_SILICON] = Silicon(usable=False, reason="stress/ was not selected")
-        return
-    silicon = _look_for_silicon()
-    config.stash[_SILICON] = silicon
     if config.option.budget <= 0:
         message = f"--budget is {config.option.budget}; allowed is a number of seconds above 0"
         raise pytest.UsageError(message)
     rows = _rows(config)
-    if _is_worker(config) or not silicon.usable or config.option.collectonly:
+    if _is_worker(config):
+        config.stash[_SESSION] = Session(**config.workerinput["sbo_verify"])  # type: ignore[attr-defined]
         return
+    drawn = secrets.randbits(SEED_BITS) if config.option.seed is None else config.option.seed
+    selected = _selects_stress(config) and not config.option.collectonly
+    why_not = _why_no_silicon() if selected else "stress/ was not selected"
+    run = "" if why_not else _create_run(config, rows, drawn)
+    config.stash[_SESSION] = Session(seed=drawn, run=run, why_not=why_not)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:  # noqa: ANN401 - xdist has no types
+    """Workers parse the command line again; what was decided here travels beside it."""
+    node.workerinput["sbo_verify"] = asdict(node.config.stash[_SESSION])
+
+
+def _create_run(config: pytest.Config, rows: list[Row], seed: int) -> str:
     from sbo_verify.device.gpu import describe_gpu  # noqa: PLC0415 - GPU machines only
     from sbo_verify.harness.session import settings_of  # noqa: PLC0415
     from sbo_verify.store import Run, StoreError  # noqa: PLC0415
 
-    plan = _plan(config, rows)
+    settings = settings_of(_plan(config, rows, seed), describe_gpu(0), "")
     try:
-        run = Run.create(Path(config.option.out), settings_of(plan, describe_gpu(0), ""))
+        return str(Run.create(Path(config.option.out), settings).path)
     except StoreError as error:
         raise pytest.UsageError(str(error)) from error
-    config.option.sbo_run = str(run.path)
 
 
 def _rows(config: pytest.Config) -> list[Row]:
@@ -124,17 +137,17 @@ def _rows(config: pytest.Config) -> list[Row]:
         raise pytest.UsageError(str(error)) from error
 
 
-def _plan(config: pytest.Config, rows: list[Row]) -> Any:  # noqa: ANN401 - imported lazily
+def _plan(config: pytest.Config, rows: list[Row], seed: int) -> Any:  # noqa: ANN401 - imported lazily
     from sbo_verify.harness.session import Plan  # noqa: PLC0415
     from sbo_verify.protocols import PROTOCOLS  # noqa: PLC0415
 
-    words = [f"--seed {config.option.seed}", f"--budget {config.option.budget:g}"]
+    words = [f"--seed {seed}", f"--budget {config.option.budget:g}"]
     if config.option.variants:
         words.append(f"--variants {config.option.variants}")
     return Plan(
         protocol=PROTOCOLS["signal_publish"],
         rows=rows,
-        seed=config.option.seed,
+        seed=seed,
         seconds=config.option.budget,
         command=" ".join(["pytest stress/", *words]),
     )
@@ -142,9 +155,10 @@ def _plan(config: pytest.Config, rows: list[Row]) -> Any:  # noqa: ANN401 - impo
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """The seed and the run's folder, before anything runs."""
-    lines = [f"sbo_verify: seed {config.option.seed}"]
-    if config.option.sbo_run:
-        lines.append(f"sbo_verify: records in {config.option.sbo_run}")
+    session = config.stash[_SESSION]
+    lines = [f"sbo_verify: seed {session.seed}"]
+    if session.run:
+        lines.append(f"sbo_verify: records in {session.run}")
     return lines
 
 
@@ -159,12 +173,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """The one place that decides what happens without a GPU."""
     if item.get_closest_marker("silicon") is None:
         return
-    silicon = item.config.stash[_SILICON]
-    if silicon.usable:
+    session = item.config.stash[_SESSION]
+    if session.run:
         return
     if item.config.option.require_gpu:
-        pytest.fail(f"unknown: silicon did not run: {silicon.reason}", pytrace=False)
-    pytest.skip(silicon.reason)
+        pytest.fail(f"unknown: silicon did not run: {session.why_not}", pytrace=False)
+    pytest.skip(session.why_not)
 
 
 @pytest.fixture(scope="session")
@@ -188,10 +202,11 @@ def gate(pytestconfig: pytest.Config, bench: Any) -> Gate:  # noqa: ANN401 - imp
     from sbo_verify.harness.gate import Gate  # noqa: PLC0415
     from sbo_verify.store import Run  # noqa: PLC0415
 
+    session = pytestconfig.stash[_SESSION]
     return Gate(
-        run=Run.open(Path(pytestconfig.option.sbo_run)),
+        run=Run.open(Path(session.run)),
         bench=bench,
-        plan=_plan(pytestconfig, _rows(pytestconfig)),
+        plan=_plan(pytestconfig, _rows(pytestconfig), session.seed),
         budget_seconds=pytestconfig.option.budget,
         workers=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
     )
@@ -213,13 +228,18 @@ def pytest_handlecrashitem(crashitem: str, report: Any, sched: Any) -> None:  # 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:  # noqa: ANN401 - pytest's class is private
     """Judge the run from its folder and say what it is worth."""
-    if _is_worker(config) or not config.option.sbo_run:
+    session = config.stash[_SESSION]
+    if _is_worker(config) or not session.run:
         return
     from sbo_verify.harness.session import conclude  # noqa: PLC0415
     from sbo_verify.protocols import PROTOCOLS  # noqa: PLC0415
     from sbo_verify.store import Run  # noqa: PLC0415
 
-    run = Run.open(Path(config.option.sbo_run))
+    run = Run.open(Path(session.run))
+    if not run.launches() and not run.code_readings():
+        # Other tests of stress/ ran, and no row of the gate: there is no run to speak of.
+        shutil.rmtree(run.path)
+        return
     verdicts, summary = conclude(run, PROTOCOLS["signal_publish"])
     out = terminalreporter
     out.section("sbo_verify")
@@ -233,6 +253,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         )
     power = "none" if summary.power is None else f"{summary.power:.6f}"
     out.write_line(f"detection power from the canaries: {power}")
-    for reason in summary.reasons:
+    for reason in summary.reasons[:REASONS_SHOWN]:
         out.write_line(f"because: {reason}")
+    if len(summary.reasons) > REASONS_SHOWN:
+        out.write_line(f"and {len(summary.reasons) - REASONS_SHOWN} more reasons in the report")
     out.write_line(f"gate: {summary.outcome}; report: sbo-verify report {run.path}")

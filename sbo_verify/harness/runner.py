@@ -26,6 +26,7 @@ NANOSECONDS_PER_MS = 1_000_000
 # Every wait in the kernel is bounded; a launch that outlives several bounds is hung.
 HANG_FACTOR = 8
 HANG_FLOOR_SECONDS = 30.0
+LONE_READERS_TILE_BYTES = 4096
 # What the kernel declares itself, rounded up; the loaded kernel says it exactly.
 STATIC_SHARED_BYTES = 2048
 UINT31 = 1 << 31
@@ -151,11 +152,13 @@ def fit(knobs: Knobs, geometry: Geometry, fixed: Collection[str] = ()) -> Knobs:
         ctas = 1 if geometry.cluster > 1 else max(least, ctas)
         while "tile_bytes" in fixed and ctas > least and tile_bytes > _room(geometry, ctas):
             ctas //= 2
-    while "tile_bytes" not in fixed and tile_bytes > _room(geometry, ctas):
-        tile_bytes //= 2
-    if "rounds" not in fixed and geometry.reads_alone:
+    if "tile_bytes" not in fixed:
         # One thread reads a tile some twenty times slower than a whole group does.
-        rounds = max(1, rounds // 20)
+        tile_bytes = min(tile_bytes, LONE_READERS_TILE_BYTES) if geometry.reads_alone else tile_bytes
+        while tile_bytes > _room(geometry, ctas):
+            tile_bytes //= 2
+    if "rounds" not in fixed and geometry.reads_alone:
+        rounds = max(1, rounds // 5)
     return replace(knobs, ctas_per_sm=ctas, tile_bytes=tile_bytes, rounds=rounds)
 
 
