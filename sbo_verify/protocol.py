@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from enum import Enum
 from typing import Any, Self
 
@@ -16,6 +17,7 @@ from sbo_verify.verdict import ModelVerdict
 from sbo_verify.vocabulary import Instruction
 
 HASH_LENGTH = 12
+NAMES_HINTED = 5
 
 
 class UnknownNameError(ValueError):
@@ -91,13 +93,15 @@ class Row:
 class Step:
     """The instructions of one site: `side` is producer or consumer, `site` a field's name.
 
-    `repeats` marks a data access that the compiler may unroll: one or more of the same.
+    `repeats` marks a data access that the compiler may unroll: one or more of the same. `branches`
+    marks instructions of different threads, on the branches of one condition and so in no order.
     """
 
     side: str
     site: str
     instructions: tuple[Instruction, ...]
     repeats: bool = False
+    branches: bool = False
 
     @property
     def label(self) -> str:
@@ -134,7 +138,7 @@ class Protocol:
         for row in self.rows:
             if name in {row.name, self.hash_of(row.variant)}:
                 return row
-        near = [row.name for row in self.rows if name.lower() in row.name]
+        near = _near(name, [row.name for row in self.rows])
         hint = f"did you mean {', '.join(near)}?" if near else "see `sbo-verify list`"
         message = f"no variant {name!r} in the catalogue of {self.name}; {hint}"
         raise UnknownNameError(message)
@@ -166,3 +170,10 @@ class Protocol:
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)
+
+
+def _near(name: str, names: list[str]) -> list[str]:
+    """The names that hold `name`, or else those that are spelled much like it; few of them."""
+    word = name.lower()
+    holding = [each for each in names if word and word in each]
+    return (holding or get_close_matches(word, names))[:NAMES_HINTED]

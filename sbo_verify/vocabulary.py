@@ -68,6 +68,15 @@ class Kind(StrEnum):
     MBARRIER_WAIT = "mbarrier.try_wait"
 
 
+class Transfer(StrEnum):
+    """Instructions that end a basic block (PTX ISA, "Control Flow Instructions")."""
+
+    BRANCH = "bra"
+    RETURN = "ret"
+    EXIT = "exit"
+    TRAP = "trap"
+
+
 @dataclass(frozen=True, slots=True)
 class Instruction:
     """One ordering-relevant instruction, reduced to what the memory model can see.
@@ -88,14 +97,28 @@ class Instruction:
 
 
 class UnknownInstructionError(ValueError):
-    """A mnemonic that touches memory ordering and that this vocabulary has no word for."""
+    """A mnemonic that is not known to be silent and that this vocabulary has no word for."""
 
 
 # PTX ISA, "cp.async.bulk" and "cp.async.bulk.tensor": direction is read from destination.source.
 _STORE_DIRECTION = ("global", "shared::cta")
 _LOAD_DESTINATIONS = ("shared::cta", "shared::cluster")
 
-# Opcodes that neither read nor write memory that another thread can see, nor order anything.
+# Opcodes that compute in registers. The list names what is known to be silent and not what is
+# known to order: an instruction of a later PTX ISA is then refused, not overlooked. The shuffles
+# and votes exchange registers and promise nothing about memory (PTX ISA, "shfl.sync").
+_SILENT_OPCODES = """
+    abs activemask add addc and bfe bfi bfind brev clz cnot copysign cos cvt cvta div dp2a dp4a
+    elect ex2 fma fns isspacep lg2 lop3 mad mad24 madc match max min mov mul mul24 nanosleep neg
+    not or pmevent popc prmt rcp redux rem rsqrt sad selp set setp shf shfl shl shr sin slct sqrt
+    sub subc szext testp vote xor
+"""
+_SILENT = frozenset(_SILENT_OPCODES.split())
+
+# Other instructions in the clothes of an access: asynchronous, for devices, or over a range.
+_NO_PLAIN_ACCESS = {"async", "bulk", "mmio"}
+
+# State spaces that no other thread can write.
 _LOCAL_SPACES = ("param", "const", "local")
 
 # `membar` is the older spelling of `fence.sc` (PTX ISA, "membar / fence").
@@ -104,6 +127,7 @@ _MEMBAR_SCOPE = {"cta": Scope.CTA, "gl": Scope.GPU, "sys": Scope.SYS}
 _SPACE_WORDS = {"global": Space.GLOBAL, "shared": Space.SHARED, "shared::cta": Space.SHARED}
 _ORDERS = {order.value: order for order in Order}
 _SCOPES = {scope.value: scope for scope in Scope}
+_TRANSFERS = {transfer.value: transfer for transfer in Transfer}
 
 
 def spell(instruction: Instruction) -> str:
@@ -124,12 +148,24 @@ def spell(instruction: Instruction) -> str:
 def parse(mnemonic: str, operands: str = "") -> Instruction | None:
     """Read one PTX mnemonic with its operands; None where it has no part in memory ordering.
 
-    Raises `UnknownInstructionError` for a barrier, fence, atomic or asynchronous copy whose
-    qualifiers are not known here: an unread ordering instruction must never pass unnoticed.
+    Raises `UnknownInstructionError` for an opcode, a barrier, fence, atomic or asynchronous copy
+    that is not known here: an unread ordering instruction must never pass unnoticed.
     """
     head, *qualifiers = mnemonic.split(".")
-    reader = _READERS.get(head)
-    return None if reader is None else reader(qualifiers, operands)
+    if head in _SILENT or transfer(mnemonic) is not None:
+        return None
+    if (reader := _READERS.get(head)) is None:
+        raise UnknownInstructionError(mnemonic)
+    return reader(qualifiers, operands)
+
+
+def transfer(mnemonic: str) -> Transfer | None:
+    """Where control goes after this instruction, if it ends a basic block; `bra.uni` is `bra`."""
+    return _TRANSFERS.get(mnemonic.removesuffix(".uni"))
+
+
+def _unknown(words: list[str]) -> UnknownInstructionError:
+    return UnknownInstructionError(".".join(words))
 
 
 def _space(qualifiers: list[str]) -> Space:
@@ -144,8 +180,14 @@ def _scope(qualifiers: list[str], default: Scope | None) -> Scope | None:
     return next((_SCOPES[word] for word in qualifiers if word in _SCOPES), default)
 
 
+def _refuse_disguised(kind: Kind, qualifiers: list[str]) -> None:
+    if not _NO_PLAIN_ACCESS.isdisjoint(qualifiers):
+        raise _unknown([kind.value, *qualifiers])
+
+
 def _access(kind: Kind, qualifiers: list[str]) -> Instruction | None:
     """`ld` and `st`: weak unless qualified; volatile is relaxed at system scope, kept by name."""
+    _refuse_disguised(kind, qualifiers)
     if any(word.split("::")[0] in _LOCAL_SPACES for word in qualifiers):
         return None
     if "nc" in qualifiers:
@@ -165,6 +207,7 @@ def _store(qualifiers: list[str], _operands: str) -> Instruction | None:
 
 def _atomic(kind: Kind, qualifiers: list[str]) -> Instruction:
     """`atom` and `red`: relaxed at gpu scope when nothing is said (PTX ISA, "atom", "red")."""
+    _refuse_disguised(kind, qualifiers)
     order = _order(qualifiers, Order.RELAXED)
     return Instruction(kind, order, _scope(qualifiers, Scope.GPU), _space(qualifiers))
 
@@ -172,18 +215,19 @@ def _atomic(kind: Kind, qualifiers: list[str]) -> Instruction:
 def _fence(qualifiers: list[str], _operands: str) -> Instruction:
     if qualifiers[:1] == ["proxy"]:
         if qualifiers[1:2] != ["async"]:
-            raise UnknownInstructionError(f"fence.{'.'.join(qualifiers)}")
+            raise _unknown(["fence", *qualifiers])
         return Instruction(Kind.PROXY_FENCE, space=_space(qualifiers[2:]))
     order = _order(qualifiers, Order.ACQ_REL)
     scope = _scope(qualifiers, None)
-    if scope is None or any(word.startswith("sync_restrict") for word in qualifiers):
-        raise UnknownInstructionError(f"fence.{'.'.join(qualifiers)}")
+    special = any(word.startswith(("sync_restrict", "mbarrier_init")) for word in qualifiers)
+    if scope is None or special:
+        raise _unknown(["fence", *qualifiers])
     return Instruction(Kind.FENCE, order, scope)
 
 
 def _membar(qualifiers: list[str], _operands: str) -> Instruction:
     if len(qualifiers) != 1 or qualifiers[0] not in _MEMBAR_SCOPE:
-        raise UnknownInstructionError(f"membar.{'.'.join(qualifiers)}")
+        raise _unknown(["membar", *qualifiers])
     return Instruction(Kind.FENCE, Order.SC, _MEMBAR_SCOPE[qualifiers[0]])
 
 
@@ -197,7 +241,7 @@ def _barrier(qualifiers: list[str], _operands: str) -> Instruction:
         return Instruction(Kind.CTA_BARRIER_RED)
     if words[:1] == ["sync"]:
         return Instruction(Kind.CTA_BARRIER)
-    raise UnknownInstructionError(f"barrier.{'.'.join(qualifiers)}")
+    raise _unknown(["barrier", *qualifiers])
 
 
 def _cluster_barrier(words: list[str]) -> Instruction:
@@ -206,12 +250,12 @@ def _cluster_barrier(words: list[str]) -> Instruction:
         return Instruction(Kind.CLUSTER_ARRIVE, _order(words, Order.RELEASE), Scope.CLUSTER)
     if words[:1] == ["wait"]:
         return Instruction(Kind.CLUSTER_WAIT, _order(words, Order.ACQUIRE), Scope.CLUSTER)
-    raise UnknownInstructionError(f"barrier.cluster.{'.'.join(words)}")
+    raise _unknown(["barrier.cluster", *words])
 
 
 def _async_copy(qualifiers: list[str], operands: str) -> Instruction:
     if qualifiers[:2] != ["async", "bulk"]:
-        raise UnknownInstructionError(f"cp.{'.'.join(qualifiers)}")
+        raise _unknown(["cp", *qualifiers])
     words = qualifiers[2:]
     if words == ["commit_group"]:
         return Instruction(Kind.COMMIT_GROUP)
@@ -225,7 +269,7 @@ def _async_copy(qualifiers: list[str], operands: str) -> Instruction:
         return Instruction(Kind.TENSOR_STORE if tensor else Kind.BULK_STORE)
     if len(ends) == 2 and ends[0] in _LOAD_DESTINATIONS and ends[1] == "global":  # noqa: PLR2004 - destination and source
         return Instruction(Kind.TENSOR_LOAD if tensor else Kind.BULK_LOAD)
-    raise UnknownInstructionError(f"cp.{'.'.join(qualifiers)}")
+    raise _unknown(["cp", *qualifiers])
 
 
 def _mbarrier(qualifiers: list[str], _operands: str) -> Instruction:
@@ -237,7 +281,7 @@ def _mbarrier(qualifiers: list[str], _operands: str) -> Instruction:
     if qualifiers[:1] == ["try_wait"]:
         order, scope = _order(qualifiers, Order.ACQUIRE), _scope(qualifiers, Scope.CTA)
         return Instruction(Kind.MBARRIER_WAIT, order, scope)
-    raise UnknownInstructionError(f"mbarrier.{'.'.join(qualifiers)}")
+    raise _unknown(["mbarrier", *qualifiers])
 
 
 _READERS = {

@@ -192,47 +192,99 @@ NEWEST_PENDING = {Drain.FULL_BUT_NEWEST, Drain.READ_BUT_NEWEST}
 
 
 def refusals(v: SignalPublish) -> list[str]:
-    """Why this combination of choices has no meaning; empty for every meaningful variant."""
-    rules: list[tuple[bool, str]] = [
+    """Why this combination of choices has no meaning; empty for every meaningful variant.
+
+    Every reason ends in "choose SITE=CHOICE", with "or" between choices that would each do.
+    """
+    rules = (*_store_rules(v), *_cluster_rules(v), *_signal_rules(v), *_readback_rules(v))
+    return [why for refused, why in rules if refused]
+
+
+def _store_rules(v: SignalPublish) -> list[tuple[bool, str]]:
+    generic = v.store is Store.GENERIC
+    return [
         (
-            v.store is Store.GENERIC and v.drain is not Drain.NONE,
+            generic and v.drain is not Drain.NONE,
             "generic stores commit no bulk group: choose drain=none",
         ),
         (
-            v.store is Store.GENERIC and v.source_fence is not SourceFence.NONE,
-            "generic stores read no shared memory through the async proxy: choose source_fence=none",
+            generic and v.source_fence is not SourceFence.NONE,
+            "generic stores read no shared memory by the async proxy: choose source_fence=none",
         ),
         (
-            v.store is Store.GENERIC and v.issuers is not Issuers.TWO,
-            "generic stores are issued by every thread: leave issuers=two",
+            generic and v.issuers is not Issuers.TWO,
+            "generic stores are issued by every thread: choose issuers=two",
         ),
         (
-            v.publisher is Publisher.CLUSTER_PEER and v.join not in CLUSTER_JOINS,
-            "a cluster peer can only follow the producer through a cluster barrier",
+            v.moment is Moment.EARLY and v.drain in NEWEST_PENDING,
+            (
+                "the early signal is built for one tile at a time: choose drain=full or drain=read "
+                "or drain=none"
+            ),
+        ),
+    ]
+
+
+def _cluster_rules(v: SignalPublish) -> list[tuple[bool, str]]:
+    clustered, silent = v.join in CLUSTER_JOINS, v.poll is Poll.NONE
+    return [
+        (
+            v.publisher is Publisher.CLUSTER_PEER and not clustered and not silent,
+            (
+                "a cluster peer can only follow the producer through a cluster barrier: "
+                "choose join=cluster_barrier or join=cluster_relaxed"
+            ),
         ),
         (
-            v.join in CLUSTER_JOINS and v.place is not Place.OTHER_SM,
+            clustered and v.place is not Place.OTHER_SM and not silent,
             "cluster barriers are built for a consumer on another SM: choose place=other_sm",
         ),
         (
-            v.moment is Moment.EARLY and (v.drain in NEWEST_PENDING or v.join in CLUSTER_JOINS),
-            "the early signal is built with drain=full, read or none and no cluster barrier",
+            clustered and v.moment is Moment.EARLY,
+            (
+                "the early signal is built without a cluster barrier: "
+                "choose moment=after_tile or moment=deferred"
+            ),
         ),
         (
-            v.test is Test.EQUAL_REUSED and v.publish not in PLAIN_STORES,
-            "a flag that is 1 in every round must be stored, not added to",
+            clustered and silent,
+            "poll=none reads back in one CTA: choose join=cta_barrier or join=none",
         ),
         (
             v.publish in NO_CLUSTER_SCOPE and v.publish_scope is SignalScope.CLUSTER,
-            "CUDA C++ has no cluster scope for __threadfence() and cuda::atomic_ref",
+            (
+                "CUDA C++ has no cluster scope for __threadfence() and cuda::atomic_ref: "
+                "choose publish_scope=cta or publish_scope=gpu or publish_scope=sys"
+            ),
         ),
         (
             v.poll is Poll.ATOMIC_REF_ACQUIRE and v.poll_scope is SignalScope.CLUSTER,
-            "CUDA C++ has no cluster scope for cuda::atomic_ref",
+            (
+                "CUDA C++ has no cluster scope for cuda::atomic_ref: "
+                "choose poll_scope=cta or poll_scope=gpu or poll_scope=sys"
+            ),
         ),
-        *_readback_rules(v),
     ]
-    return [why for refused, why in rules if refused]
+
+
+def _signal_rules(v: SignalPublish) -> list[tuple[bool, str]]:
+    return [
+        (
+            v.test is Test.EQUAL_REUSED and v.publish not in PLAIN_STORES,
+            (
+                "a flag that is 1 in every round must be stored, not added to: "
+                "choose publish=st_release or publish=st_relaxed or publish=st_volatile"
+            ),
+        ),
+        (
+            v.publish is Publish.NONE and v.poll is not Poll.NONE,
+            "a poll without a signal never ends: choose poll=none",
+        ),
+        (
+            v.poll is Poll.NONE and v.publish is not Publish.NONE,
+            "a signal that nobody polls orders nothing: choose publish=none",
+        ),
+    ]
 
 
 def _readback_rules(v: SignalPublish) -> list[tuple[bool, str]]:
@@ -240,19 +292,27 @@ def _readback_rules(v: SignalPublish) -> list[tuple[bool, str]]:
     silent = v.poll is Poll.NONE
     return [
         (
-            silent != (v.publish is Publish.NONE),
-            "poll=none and publish=none belong together",
+            silent and v.place is not Place.PRODUCER_CTA,
+            "poll=none reads back in the producing CTA: choose place=producer_cta",
         ),
-        (silent and v.place is not Place.PRODUCER_CTA, "poll=none needs place=producer_cta"),
         (
             silent and v.fan_out not in {FanOut.ALONE, FanOut.EVERY_THREAD},
-            "poll=none reads by fan_out=alone (thread 0) or every_thread",
+            "poll=none has nothing to hand on: choose fan_out=alone or fan_out=every_thread",
         ),
-        (silent and v.moment is not Moment.AFTER_TILE, "poll=none needs moment=after_tile"),
-        (silent and v.read in TMA_READS, "poll=none reads with loads, not with TMA"),
+        (
+            silent and v.moment is not Moment.AFTER_TILE,
+            "poll=none has no signal to move: choose moment=after_tile",
+        ),
+        (
+            silent and v.read in TMA_READS,
+            "poll=none reads with loads, not with TMA: choose read=weak or read=relaxed or read=nc",
+        ),
         (
             silent and v.publisher is not Publisher.ISSUER,
-            "poll=none has no publisher: leave publisher=issuer",
+            "poll=none has no publisher: choose publisher=issuer",
         ),
-        (silent and v.test is not Test.AT_LEAST, "poll=none tests nothing: leave test=at_least"),
+        (
+            silent and v.test is not Test.AT_LEAST,
+            "poll=none tests nothing: choose test=at_least",
+        ),
     ]

@@ -131,17 +131,8 @@ def read(v: SignalPublish) -> tuple[Instruction, ...]:
 
 def steps(v: SignalPublish) -> tuple[Step, ...]:
     """The sites' instructions in the kernel's program order, producer first, then consumer."""
-    source = (
-        _producer("source_fence", _SOURCE_FENCE[v.source_fence]),
-        # The tile is written to shared memory by all threads and stored by one or two of them.
-        _producer("source_join", (CTA_BARRIER,)),
-    )
-    store = (_producer("store", _STORE[v.store], repeats=True),)
-    drain = (_producer("drain", _DRAIN[v.drain]),)
-    join = (_producer("join", _JOIN[v.join]),)
-    signal = (_producer("publish", publish(v)),)
     return (
-        *_in_program_order(v, source, store, drain, join, signal),
+        *_producer_steps(v),
         Step(side="consumer", site="poll", instructions=poll(v)),
         Step(
             side="consumer",
@@ -158,25 +149,27 @@ def _producer(site: str, instructions: tuple[Instruction, ...], *, repeats: bool
     return Step(side="producer", site=site, instructions=instructions, repeats=repeats)
 
 
-def _in_program_order(
-    v: SignalPublish,
-    source: tuple[Step, ...],
-    store: tuple[Step, ...],
-    drain: tuple[Step, ...],
-    join: tuple[Step, ...],
-    signal: tuple[Step, ...],
-) -> tuple[Step, ...]:
-    """Where the signal of a tile stands in one turn of the producer's loop.
+def _producer_steps(v: SignalPublish) -> tuple[Step, ...]:
+    """One turn of the producer's loop, and where the signal of a tile stands in it.
 
     A deferred signal belongs to the tile before. With N = 0 it is sent at the wait that precedes
     the refill of shared memory, with N = 1 at the wait behind the next tile's own stores; the last
     tile's is flushed behind the loop, where every group must have drained.
     """
+    source = (
+        _producer("source_fence", _SOURCE_FENCE[v.source_fence]),
+        # The tile is written to shared memory by all threads and stored by one or two of them.
+        _producer("source_join", (CTA_BARRIER,)),
+    )
+    store = _producer("store", _STORE[v.store], repeats=True)
+    drain = _producer("drain", _DRAIN[v.drain])
+    join = _producer("join", _JOIN[v.join])
+    signal = _producer("publish", publish(v))
     if v.moment is Moment.EARLY:
-        return (*source, *signal, *store, *drain, *join)
+        return (*source, signal, store, drain, join)
     if v.moment is Moment.AFTER_TILE:
-        return (*source, *store, *drain, *join, *signal)
-    last = (_producer("flush", _DRAIN[_ALL_GROUPS.get(v.drain, v.drain)]), *join, *signal)
+        return (*source, store, drain, join, signal)
+    last = (_producer("flush", _DRAIN[_ALL_GROUPS.get(v.drain, v.drain)]), join, signal)
     if v.drain in NEWEST_PENDING:
-        return (*source, *store, *drain, *join, *signal, *last)
-    return (*drain, *join, *signal, *source, *store, *last)
+        return (*source, store, drain, join, signal, *last)
+    return (drain, join, signal, *source, store, *last)
