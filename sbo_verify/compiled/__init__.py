@@ -1,0 +1,1 @@
+"""What the compiler made of a kernel: PTX text read back and compared with the declaration."""

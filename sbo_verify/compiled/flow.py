@@ -1,0 +1,270 @@
+"""Which site every ordering instruction belongs to, and in which order a thread meets them.
+
+A compiler lays blocks out as it likes, so that neither can be read from the order of the text.
+Both are read from the control flow: a marker opens a region on every path that leads on from it,
+and program order is the order of the graph once the loops' back edges are cut.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from sbo_verify.compiled.ptx import Item, Label, Marker, PtxError, Statement, scan
+from sbo_verify.vocabulary import (
+    Instruction,
+    Transfer,
+    UnknownInstructionError,
+    parse,
+    transfer,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """The code between one begin marker and its end; `line` is the begin marker's."""
+
+    site: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """An ordering instruction, where it stands, and the regions around it, innermost last."""
+
+    instruction: Instruction
+    line: int
+    predicate: str
+    regions: tuple[Region, ...]
+
+    @property
+    def region(self) -> Region | None:
+        """The innermost region; None outside every region."""
+        return self.regions[-1] if self.regions else None
+
+
+@dataclass(slots=True)
+class _Block:
+    items: list[Item] = field(default_factory=list)
+    targets: list[str] = field(default_factory=list)
+    falls_through: bool = True
+    successors: list[int] = field(default_factory=list)
+    forward: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Code:
+    """The ordering instructions and the regions of a kernel, both in program order.
+
+    Where control flow leaves two of them unordered (two branches of one condition), they stand in
+    the order of the text. `regions` pairs each region with the regions around it.
+    """
+
+    instructions: tuple[Located, ...]
+    regions: tuple[tuple[Region, tuple[Region, ...]], ...]
+    _place: dict[int, tuple[int, int]]
+    _reachable: tuple[int, ...]
+
+    def reaches(self, line: int, later: int) -> bool:
+        """Whether a thread can go from the item at PTX `line` to that at `later` in one turn.
+
+        Loops' back edges are not taken. Raises `KeyError` for a line that holds neither an
+        ordering instruction nor a begin marker.
+        """
+        block, index = self._place[line]
+        later_block, later_index = self._place[later]
+        if block == later_block:
+            return index < later_index
+        return bool(self._reachable[block] >> later_block & 1)
+
+
+def read(text: str) -> Code:
+    """The ordering instructions of the only kernel in `text`.
+
+    Raises `PtxError` for text that is not one well-formed kernel, or whose regions do not nest
+    along every path; `UnknownInstructionError`, with the line, for an instruction with no word.
+    """
+    blocks = _blocks(scan(text))
+    _cut_back_edges(blocks)
+    order = _program_order(blocks)
+    entry_regions = _regions_at_entry(blocks)
+    instructions: list[Located] = []
+    regions: list[tuple[Region, tuple[Region, ...]]] = []
+    place: dict[int, tuple[int, int]] = {}
+    for number in order:
+        for index, (item, around) in enumerate(_walk(blocks[number], entry_regions[number])):
+            if isinstance(item, Marker) and item.begins:
+                regions.append((Region(item.site, item.line), around))
+                place[item.line] = (number, index)
+            elif isinstance(item, Statement) and (found := _located(item, around)) is not None:
+                instructions.append(found)
+                place[item.line] = (number, index)
+    _refuse_unreachable(blocks, set(order))
+    return Code(tuple(instructions), tuple(regions), place, _reachability(blocks, order))
+
+
+def _located(item: Statement, around: tuple[Region, ...]) -> Located | None:
+    try:
+        instruction = parse(item.mnemonic, item.operands)
+    except UnknownInstructionError as error:
+        message = f"PTX line {item.line}: no word for {error}"
+        raise UnknownInstructionError(message) from error
+    if instruction is None:
+        return None
+    return Located(instruction, item.line, item.predicate, around)
+
+
+def _blocks(items: list[Item]) -> list[_Block]:
+    """Basic blocks in the order of the text, joined by fall-through and branches."""
+    blocks = [_Block()]
+    number_of: dict[str, int] = {}
+    for item in items:
+        if isinstance(item, Label):
+            if item.name in number_of:
+                message = f"PTX line {item.line}: label {item.name} stands twice"
+                raise PtxError(message)
+            blocks.append(_Block())
+            number_of[item.name] = len(blocks) - 1
+            continue
+        blocks[-1].items.append(item)
+        if isinstance(item, Statement) and (where := transfer(item.mnemonic)) is not None:
+            if where is Transfer.BRANCH:
+                blocks[-1].targets.append(item.operands)
+            blocks[-1].falls_through = bool(item.predicate)
+            blocks.append(_Block())
+    for number, block in enumerate(blocks):
+        block.successors = [_target(number_of, name, block) for name in block.targets]
+        if block.falls_through and number + 1 < len(blocks):
+            block.successors.append(number + 1)
+    return blocks
+
+
+def _target(number_of: dict[str, int], name: str, block: _Block) -> int:
+    if name not in number_of:
+        message = f"PTX line {block.items[-1].line}: a branch to {name}, which is nowhere"
+        raise PtxError(message)
+    return number_of[name]
+
+
+def _cut_back_edges(blocks: list[_Block]) -> None:
+    """Leaves in `forward` the edges that do not lead back to a block on the way there.
+
+    In the reducible graphs that compilers of structured code emit, these are the loops' back edges
+    whatever the order of the visit.
+    """
+    unseen, on_path, done = range(3)
+    state = [unseen] * len(blocks)
+    state[0] = on_path
+    path: list[tuple[int, Iterator[int]]] = [(0, iter(blocks[0].successors))]
+    while path:
+        number, successors = path[-1]
+        following = next(successors, None)
+        if following is None:
+            state[number] = done
+            path.pop()
+        elif state[following] != on_path:
+            blocks[number].forward.append(following)
+            if state[following] == unseen:
+                state[following] = on_path
+                path.append((following, iter(blocks[following].successors)))
+
+
+def _program_order(blocks: list[_Block]) -> list[int]:
+    """The reachable blocks, each after all that precede it; else in the order of the text."""
+    reachable = {0}
+    pending = [0]
+    while pending:
+        for following in blocks[pending.pop()].forward:
+            if following not in reachable:
+                reachable.add(following)
+                pending.append(following)
+    waiting_for = dict.fromkeys(reachable, 0)
+    for number in reachable:
+        for following in blocks[number].forward:
+            waiting_for[following] += 1
+    ready = [0]
+    order: list[int] = []
+    while ready:
+        number = heapq.heappop(ready)
+        order.append(number)
+        for following in blocks[number].forward:
+            waiting_for[following] -= 1
+            if waiting_for[following] == 0:
+                heapq.heappush(ready, following)
+    return order
+
+
+def _reachability(blocks: list[_Block], order: list[int]) -> tuple[int, ...]:
+    """For each block, the set of blocks behind it in one turn, as bits."""
+    behind = [0] * len(blocks)
+    for number in reversed(order):
+        for following in blocks[number].forward:
+            behind[number] |= behind[following] | 1 << following
+    return tuple(behind)
+
+
+def _regions_at_entry(blocks: list[_Block]) -> dict[int, tuple[Region, ...]]:
+    """The regions that are open at each block's beginning, the same on every path that leads there.
+
+    Back edges are followed too: a region that a loop opens and does not close is an error.
+    """
+    known: dict[int, tuple[Region, ...]] = {0: ()}
+    pending = [0]
+    while pending:
+        number = pending.pop()
+        around = known[number]
+        for item, before in _walk(blocks[number], around):
+            around = _after(item, before)
+        if not blocks[number].successors and around:
+            message = f"PTX line {around[-1].line}: region {around[-1].site} is never closed"
+            raise PtxError(message)
+        for following in blocks[number].successors:
+            if following not in known:
+                known[following] = around
+                pending.append(following)
+            elif known[following] != around:
+                message = (
+                    f"PTX line {_first_line(blocks[following])}: one path comes here in "
+                    f"{_names(around)}, another in {_names(known[following])}"
+                )
+                raise PtxError(message)
+    return known
+
+
+def _walk(block: _Block, around: tuple[Region, ...]) -> Iterator[tuple[Item, tuple[Region, ...]]]:
+    """Each item of a block with the regions that are open before it."""
+    for item in block.items:
+        yield item, around
+        around = _after(item, around)
+
+
+def _after(item: Item, around: tuple[Region, ...]) -> tuple[Region, ...]:
+    """The regions that are open behind `item`."""
+    if not isinstance(item, Marker):
+        return around
+    if item.begins:
+        return (*around, Region(item.site, item.line))
+    if not around or around[-1].site != item.site:
+        message = f"PTX line {item.line}: end of {item.site} in {_names(around)}"
+        raise PtxError(message)
+    return around[:-1]
+
+
+def _names(around: tuple[Region, ...]) -> str:
+    return " > ".join(f"{region.site} (line {region.line})" for region in around) or "no region"
+
+
+def _first_line(block: _Block) -> str:
+    return str(block.items[0].line) if block.items else "(empty block)"
+
+
+def _refuse_unreachable(blocks: list[_Block], reached: set[int]) -> None:
+    """No thread executes such a block, so what it orders would be counted for nothing."""
+    for number, block in enumerate(blocks):
+        if number in reached:
+            continue
+        for item in block.items:
+            if isinstance(item, Statement) and _located(item, ()) is not None:
+                message = f"PTX line {item.line}: {item.mnemonic} can never be reached"
+                raise PtxError(message)

@@ -1,0 +1,91 @@
+"""What the micro-kernel's own code may do around the sites, so that it cannot order the hand-over.
+
+A hand-over that is declared broken must not be mended by a barrier of the machinery around it. So
+every region of the harness names the instructions it may hold, and those that order anything may
+not stand between two sites of one hand-over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sbo_verify.vocabulary import Instruction, Kind, Order, Scope, Space
+
+PREFIX = "harness."
+
+_ATOM = Instruction(Kind.ATOM, Order.RELAXED, Scope.GPU, Space.GLOBAL)
+_ATOM_SHARED = Instruction(Kind.ATOM, Order.RELAXED, Scope.GPU, Space.SHARED)
+_RED = Instruction(Kind.RED, Order.RELAXED, Scope.GPU, Space.GLOBAL)
+_RED_RELEASE = Instruction(Kind.RED, Order.RELEASE, Scope.GPU, Space.GLOBAL)
+_LOAD = Instruction(Kind.LOAD, Order.WEAK, None, Space.GLOBAL)
+_LOAD_RELAXED = Instruction(Kind.LOAD, Order.RELAXED, Scope.GPU, Space.GLOBAL)
+_LOAD_SHARED = Instruction(Kind.LOAD, Order.WEAK, None, Space.SHARED)
+_LOAD_SHARED_VOLATILE = Instruction(Kind.LOAD, Order.VOLATILE, None, Space.SHARED)
+_STORE = Instruction(Kind.STORE, Order.WEAK, None, Space.GLOBAL)
+_STORE_RELAXED = Instruction(Kind.STORE, Order.RELAXED, Scope.GPU, Space.GLOBAL)
+_STORE_SHARED = Instruction(Kind.STORE, Order.WEAK, None, Space.SHARED)
+_STORE_SHARED_VOLATILE = Instruction(Kind.STORE, Order.VOLATILE, None, Space.SHARED)
+_BARRIER = Instruction(Kind.CTA_BARRIER)
+_BARRIER_RED = Instruction(Kind.CTA_BARRIER_RED)
+_FENCE = Instruction(Kind.FENCE, Order.SC, Scope.GPU)
+_PROXY_FENCE = Instruction(Kind.PROXY_FENCE, space=Space.SHARED)
+_MBARRIER_INIT = Instruction(Kind.MBARRIER_INIT)
+_WAIT = Instruction(Kind.WAIT_GROUP, groups=0)
+_WAIT_READ = Instruction(Kind.WAIT_GROUP, groups=0, source_only=True)
+_WAIT_READ_BUT_NEWEST = Instruction(Kind.WAIT_GROUP, groups=1, source_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class HarnessRule:
+    """`allowed` in every region of this label; each of `needed` in at least one of them."""
+
+    allowed: frozenset[Instruction]
+    needed: frozenset[Instruction] = frozenset()
+
+
+def _rule(*others: Instruction, needed: tuple[Instruction, ...] = ()) -> HarnessRule:
+    return HarnessRule(frozenset((*others, *needed)), frozenset(needed))
+
+
+RULES: dict[str, HarnessRule] = {
+    # Before any round: places are taken, and everything is made visible to everyone once.
+    "harness.setup": _rule(
+        *(_ATOM, _LOAD, _LOAD_RELAXED, _LOAD_SHARED, _STORE_RELAXED, _STORE_SHARED),
+        needed=(_BARRIER, _FENCE, _PROXY_FENCE, _MBARRIER_INIT),
+    ),
+    # The producer's wait for the consumer, relaxed so that it cannot acquire; the consumer's
+    # acknowledgement, which releases its reading of the old tile, before the next one is stored.
+    "harness.flow": _rule(_LOAD_RELAXED, _STORE_SHARED, _RED_RELEASE, needed=(_BARRIER,)),
+    # Shared memory is filled again, and outlives the copy engine's reading of it.
+    "harness.reuse": _rule(_WAIT, _WAIT_READ, _WAIT_READ_BUT_NEWEST),
+    "harness.fill": _rule(_STORE_SHARED),
+    "harness.prime": _rule(_LOAD),
+    "harness.patience": _rule(needed=(_LOAD_RELAXED,)),
+    "harness.stop": _rule(needed=(_STORE_RELAXED,)),
+    "harness.fault": _rule(_STORE, needed=(_ATOM,)),
+    # Inside `consumer.read`, on the path of a stale word: nothing in it may order.
+    "harness.count": _rule(_STORE, _LOAD_SHARED_VOLATILE, needed=(_ATOM, _ATOM_SHARED)),
+    # All threads of a group have read the tile.
+    "harness.done": _rule(needed=(_BARRIER_RED,)),
+    "harness.report": _rule(_LOAD_SHARED, needed=(_BARRIER, _ATOM)),
+    "harness.noise": _rule(_LOAD, _LOAD_RELAXED, _STORE, needed=(_RED,)),
+}
+
+# Flags that a group keeps for itself: nothing of a hand-over lives in shared memory except tiles,
+# and a volatile access is never one of a tile. Weak and volatile accesses order nothing.
+BOOKKEEPING_ANYWHERE = frozenset((_LOAD_SHARED_VOLATILE, _STORE_SHARED_VOLATILE))
+BOOKKEEPING_OUTSIDE = BOOKKEEPING_ANYWHERE | {_LOAD_SHARED, _STORE_SHARED}
+
+# Sites between which the harness may order, as (last site before, first site after) in one turn of
+# a loop: a deferred signal ends one hand-over, and the next tile's begins with its source.
+TURNS: frozenset[tuple[str, str]] = frozenset({("producer.publish", "producer.source_fence")})
+
+_UNORDERED = {Order.WEAK, Order.RELAXED, Order.VOLATILE}
+_ACCESSES = {Kind.LOAD, Kind.LOAD_NC, Kind.STORE, Kind.ATOM, Kind.RED}
+
+
+def orders(instruction: Instruction) -> bool:
+    """Whether an instruction orders others: everything but weak, relaxed and volatile accesses."""
+    if instruction.kind not in _ACCESSES:
+        return True
+    return instruction.order is not None and instruction.order not in _UNORDERED
