@@ -1,0 +1,68 @@
+"""The command line of `sbo-verify`; the commands stand in `commands` and `model_commands`.
+
+Exit codes: 0 pass, 1 fail, 2 unknown (did not run, canary unseen, time-out, interrupted), 254 wrong
+usage, 255 internal error.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from sbo_verify.cli import model_commands as _model_commands  # noqa: F401 - adds its commands
+from sbo_verify.cli.commands import app
+from sbo_verify.device.build import BuildError, CacheError
+from sbo_verify.device.geometry import GeometryError
+from sbo_verify.device.gpu import NoGpuError
+from sbo_verify.device.micro_kernel import ArenaError, GpuLostError
+from sbo_verify.device.nvrtc import ToolchainError
+from sbo_verify.harness.judgement import JudgementError
+from sbo_verify.harness.knobs import KnobError
+from sbo_verify.harness.placement import PlacementError
+from sbo_verify.model import LitmusError
+from sbo_verify.protocol import RefusedVariantError, UnknownNameError
+from sbo_verify.store import StoreError
+from sbo_verify.verdict import ExitCode
+
+CODES: dict[type[Exception], ExitCode] = {
+    UnknownNameError: ExitCode.USAGE,
+    RefusedVariantError: ExitCode.USAGE,
+    KnobError: ExitCode.USAGE,
+    GeometryError: ExitCode.USAGE,
+    ArenaError: ExitCode.USAGE,
+    PlacementError: ExitCode.USAGE,
+    StoreError: ExitCode.USAGE,
+    JudgementError: ExitCode.USAGE,
+    CacheError: ExitCode.USAGE,
+    NoGpuError: ExitCode.UNKNOWN,
+    ToolchainError: ExitCode.UNKNOWN,
+    GpuLostError: ExitCode.UNKNOWN,
+    LitmusError: ExitCode.USAGE,
+    BuildError: ExitCode.FAIL,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code. Errors become one line on standard error."""
+    try:
+        code = app.main(args=arguments, standalone_mode=False, prog_name="sbo-verify")
+    except click.ClickException as error:
+        error.show()
+        return ExitCode.USAGE
+    except (click.Abort, KeyboardInterrupt):
+        return _complain("interrupted", ExitCode.UNKNOWN)
+    except tuple(CODES) as error:
+        code = next(code for kind, code in CODES.items() if isinstance(error, kind))
+        return _complain(str(error), code)
+    except Exception:  # noqa: BLE001 - the last resort: a defect of this program
+        traceback.print_exc()
+        return _complain("internal error: please report the lines above", ExitCode.INTERNAL)
+    return int(code or ExitCode.PASS)
+
+
+def _complain(message: str, code: ExitCode) -> int:
+    sys.stderr.write(f"sbo-verify: {message}\n")
+    return code

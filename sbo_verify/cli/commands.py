@@ -1,0 +1,267 @@
+"""The commands: what each takes, does and prints. Errors are turned into exit codes by `main`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from sbo_verify import __version__
+from sbo_verify.cli.examination import examine_variants, findings_of, print_findings
+from sbo_verify.cli.options import (
+    as_json,
+    gpu_option,
+    knob_option,
+    parse_knobs,
+    protocol_option,
+    run_options,
+)
+from sbo_verify.cli.tables import (
+    print_benchmark,
+    print_catalogue,
+    print_doctor,
+    print_sightings,
+)
+from sbo_verify.device.doctor import can_run, examine
+from sbo_verify.device.gpu import open_gpu
+from sbo_verify.harness.benchmark import benchmark
+from sbo_verify.harness.runner import Bench, refuse_unfit
+from sbo_verify.harness.session import Plan, settings_of
+from sbo_verify.harness.sightings import sight
+from sbo_verify.protocol import Row
+from sbo_verify.protocols import protocol_named
+from sbo_verify.record import Launch
+from sbo_verify.store import Run
+from sbo_verify.verdict import ExitCode
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__)
+def app() -> None:
+    """Can a consumer see the signal at its threshold and still read a stale tile?
+
+    Every way to write the hand-off is a variant. `run` examines all of them on every level that
+    this machine has, and writes a report:
+
+    \b
+      sbo-verify run                          everything that can run here
+      sbo-verify run --variants 'read_wait*'  only some variants
+      sbo-verify list                         the variants, with verdict, reason and source
+      sbo-verify doctor                       what can run here, and what to install
+      sbo-verify report runs/signal_publish/RUN --format markdown
+
+    Exit codes: 0 pass, 1 fail, 2 unknown (did not run, canary unseen, time-out, interrupted), 254
+    wrong usage, 255 internal error.
+    """  # noqa: D301 - click keeps the lines behind a backspace
+
+
+@app.command("run")
+@run_options
+def run_command(**options: Any) -> int:  # noqa: ANN401 - click passes options by name
+    """Examine variants on every level that can run here, then report.
+
+    Without a Hopper GPU the compiled code is examined and the report says first and last that
+    silicon did not run; the exit code then speaks of what did run, or is 2 with --require-gpu.
+
+    \b
+      sbo-verify run --variants 'full_wait*,no_wait-relaxed' --seed 7 --seconds 5
+    """  # noqa: D301 - click keeps the lines behind a backspace
+    return examine_variants(options, code_only_is_enough=not options["require_gpu"])
+
+
+@app.command("stress")
+@run_options
+def stress_command(**options: Any) -> int:  # noqa: ANN401 - click passes options by name
+    """Like `run`, but refuse to go without a Hopper GPU.
+
+    \b
+      sbo-verify stress --variants read_wait-relaxed --knob tile_bytes=16384 --knob noise=store
+    """  # noqa: D301 - click keeps the lines behind a backspace
+    return examine_variants(options, code_only_is_enough=False)
+
+
+@app.command("list")
+@protocol_option
+@as_json
+def list_command(protocol: str, *, as_json: bool) -> int:
+    """Show the catalogue: name, expected verdict, canary or not, reason and source.
+
+    \b
+      sbo-verify list --json
+    """  # noqa: D301 - click keeps the lines behind a backspace
+    chosen = protocol_named(protocol)
+    if as_json:
+        click.echo(json.dumps([_row_json(protocol, row) for row in chosen], indent=2))
+    else:
+        print_catalogue(chosen, Console())
+    return ExitCode.PASS
+
+
+@app.command("replay")
+@click.argument("variant")
+@click.option("--seed", type=int, required=True, help="The seed that the record names.")
+@click.option("--index", type=click.IntRange(min=0), required=True, help="The launch's index.")
+@gpu_option
+@knob_option
+@protocol_option
+@as_json
+def replay_command(**options: Any) -> int:  # noqa: ANN401 - click passes options by name
+    """Repeat one launch exactly: the same variant, knobs, placement and device seed.
+
+    \b
+      sbo-verify replay read_wait-relaxed --seed 7 --index 3
+
+    Exits with 1 if a stale tile was seen, 2 on a fault, 0 otherwise.
+    """  # noqa: D301 - click keeps the lines behind a backspace
+    protocol = protocol_named(options["protocol"])
+    row, fixed = protocol.row(options["variant"]), parse_knobs(options["knobs"])
+    refuse_unfit(row, fixed)
+    bench = Bench(protocol, open_gpu(options["gpu_index"]))
+    launch = bench.launch(row, options["seed"], options["index"], fixed)
+    if options["as_json"]:
+        click.echo(json.dumps(launch.to_json(), indent=2))
+    else:
+        _print_launch(launch)
+    if launch.fault:
+        return ExitCode.UNKNOWN
+    return ExitCode.FAIL if launch.stale_tiles else ExitCode.PASS
+
+
+@app.command("report")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["terminal", "markdown", "json"]),
+    default="terminal",
+    show_default=True,
+    help="How the report is printed.",
+)
+def report_command(run: Path, form: str) -> int:
+    """Judge a recorded run again and print its report; nothing is launched.
+
+    \b
+      sbo-verify report runs/signal_publish/RUN --format markdown
+    """  # noqa: D301 - click keeps the lines behind a backspace
+    findings = findings_of(Run.open(run))
+    print_findings(findings, form)
+    return ExitCode(findings.summary.exit_code)
+
+
+@app.command("bench")
+@click.option(
+    "--variant", default="full_wait-atom_release", show_default=True, help="What is measured."
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of all randomness.")
+@gpu_option
+@protocol_option
+@as_json
+def bench_command(**options: Any) -> int:  # noqa: ANN401 - click passes options by name
+    """Measure how many hand-overs a second the micro-kernel observes, with and without noise.
+
+    \b
+      sbo-verify bench --variant full_wait-atom_release --json
+    """  # noqa: D301 - click keeps the lines behind a backspace
+    protocol = protocol_named(options["protocol"])
+    row, seed = protocol.row(options["variant"]), options["seed"]
+    gpu = open_gpu(options["gpu_index"])
+    plan = Plan(protocol=protocol, rows=[row], seed=seed, seconds=0.0)
+    settings = settings_of(plan, gpu, "")
+    cells = list(benchmark(Bench(protocol, gpu), row, seed))
+    if options["as_json"]:
+        records = {"settings": settings.to_json(), "cells": [asdict(cell) for cell in cells]}
+        click.echo(json.dumps(records, indent=2))
+    else:
+        print_benchmark(cells, Console())
+    return ExitCode.PASS
+
+
+@app.command("canaries")
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="How many seeds, from --seed upwards.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="The first seed.")
+@click.option(
+    "--within",
+    type=click.FloatRange(min=0.001),
+    default=2.0,
+    show_default=True,
+    help="GPU seconds in which a canary must be seen.",
+)
+@gpu_option
+@protocol_option
+@as_json
+def canaries_command(**options: Any) -> int:  # noqa: ANN401 - click passes options by name
+    """Measure how soon every canary is seen, over many seeds.
+
+    \b
+      sbo-verify canaries --seeds 20 --within 2
+
+    Exits with 2 when a canary stayed unseen under some seed.
+    """  # noqa: D301 - click keeps the lines behind a backspace
+    protocol = protocol_named(options["protocol"])
+    rows = [row for row in protocol if row.canary]
+    seed, within = options["seed"], options["within"]
+    gpu = open_gpu(options["gpu_index"])
+    plan = Plan(protocol=protocol, rows=rows, seed=seed, seconds=within)
+    settings = settings_of(plan, gpu, "")
+    seeds = range(seed, seed + options["seeds"])
+    found = list(sight(Bench(protocol, gpu), rows, seeds, within))
+    if options["as_json"]:
+        records = {"settings": settings.to_json(), "sightings": [asdict(each) for each in found]}
+        click.echo(json.dumps(records, indent=2))
+    else:
+        print_sightings(found, Console())
+    unseen = any(each.seconds is None for each in found)
+    return ExitCode.UNKNOWN if unseen else ExitCode.PASS
+
+
+@app.command("doctor")
+@as_json
+def doctor_command(*, as_json: bool) -> int:
+    """Say what can and cannot run on this machine, and what to install.
+
+    \b
+      sbo-verify doctor --json
+
+    Exits with 2 where the compiled code cannot be examined.
+    """  # noqa: D301 - click keeps the lines behind a backspace
+    found = examine()
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in found], indent=2))
+    else:
+        print_doctor(found, Console())
+    return ExitCode.PASS if can_run(found, "code") else ExitCode.UNKNOWN
+
+
+def _row_json(protocol: str, row: Row) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "variant": protocol_named(protocol).hash_of(row.variant),
+        "expected": row.expected.value,
+        "canary": row.canary,
+        "because": row.because,
+        "source": row.source,
+        "choices": row.variant.words(),
+    }
+
+
+def _print_launch(launch: Launch) -> None:
+    click.echo(
+        f"{launch.row}: {launch.stale_tiles:,} stale tiles in {launch.observations:,} "
+        f"hand-overs of {launch.planned:,}, {launch.elapsed_seconds:.3f} s"
+    )
+    for name, value in launch.knobs.items():
+        click.echo(f"  {name} = {value}")
+    for witness in launch.witnesses:
+        click.echo(f"  witness {json.dumps(witness)}")
+    if launch.fault:
+        click.echo(f"  fault {json.dumps(launch.fault)}")

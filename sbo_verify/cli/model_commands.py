@@ -1,0 +1,109 @@
+"""The commands of the model level: `model` judges litmus files, `explain` a variant."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from sbo_verify.cli.commands import app
+from sbo_verify.cli.options import as_json, protocol_option
+from sbo_verify.model import Budget, LitmusAnswer, ModelAnswer, judge, judge_litmus, single_changes
+from sbo_verify.protocol import Row
+from sbo_verify.protocols import protocol_named
+from sbo_verify.verdict import ExitCode, ModelVerdict
+
+HOLDS = {True: "holds", False: "does not hold", None: "unknown"}
+
+
+@app.command("model")
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0.001),
+    default=Budget().seconds,
+    show_default=True,
+    help="Budget of one file; a search that exceeds it answers unknown.",
+)
+@as_json
+def model_command(files: tuple[Path, ...], seconds: float, *, as_json: bool) -> int:
+    """Judge PTX litmus files under the memory model.
+
+    \b
+      sbo-verify model property_tests/litmus/bulk/*.litmus
+      sbo-verify model test.litmus --json
+
+    Says of each file whether its final condition holds. Exits with 2 when a search was cut off.
+    """  # noqa: D301 - click keeps the lines behind a backspace
+    answers = [judge_litmus(file, Budget(seconds=seconds)) for file in files]
+    if as_json:
+        click.echo(json.dumps([answer.to_json() for answer in answers], indent=2))
+    else:
+        for answer in answers:
+            click.echo(_litmus_line(answer))
+    unknown = any(answer.condition_holds is None for answer in answers)
+    return ExitCode.UNKNOWN if unknown else ExitCode.PASS
+
+
+@app.command("explain")
+@click.argument("variant")
+@protocol_option
+@as_json
+def explain_command(variant: str, protocol: str, *, as_json: bool) -> int:
+    """Say why a stale read is allowed or forbidden for a variant of the catalogue.
+
+    \b
+      sbo-verify explain read_wait-release
+
+    Allowed: the execution as numbered steps, the ordering that is missing, and every change of a
+    single site that would forbid it. Forbidden: the chain of edges that orders the store before
+    the read, each with its rule and its instructions.
+    """  # noqa: D301 - click keeps the lines behind a backspace
+    chosen = protocol_named(protocol)
+    row = chosen.row(variant)
+    answer = judge(chosen.name, row.variant)
+    mending = _mending(row) if answer.verdict is ModelVerdict.ALLOWED else []
+    if as_json:
+        data = {"row": row.name, **answer.to_json(), "single_changes_that_forbid": mending}
+        click.echo(json.dumps(data, indent=2))
+    else:
+        click.echo("\n".join(_explanation(row, answer, mending)))
+    return ExitCode.UNKNOWN if answer.verdict is ModelVerdict.UNKNOWN else ExitCode.PASS
+
+
+def _litmus_line(answer: LitmusAnswer) -> str:
+    line = (
+        f"{answer.file}: {answer.quantifier} {HOLDS[answer.condition_holds]} "
+        f"({answer.candidates} executions, {answer.seconds:.3f} s)"
+    )
+    others = {n: h for n, h in answer.readings.items() if h != answer.condition_holds}
+    notes = [f"under the reading {name!r} it {HOLDS[holds]}" for name, holds in others.items()]
+    return "; ".join([line, *notes])
+
+
+def _mending(row: Row) -> list[str]:
+    changes = single_changes(row.variant)  # type: ignore[arg-type]  # judged above, so of its type
+    return [change for change, verdict in changes.items() if verdict is ModelVerdict.FORBIDDEN]
+
+
+def _explanation(row: Row, answer: ModelAnswer, mending: list[str]) -> list[str]:
+    lines = [f"{row.name}: a stale read is {answer.verdict} ({answer.seconds:.3f} s)"]
+    lines += [f"note: {note}" for note in answer.notes]
+    lines += [
+        f"under the reading {name!r} it is {word}"
+        for name, word in answer.readings.items()
+        if word != answer.verdict
+    ]
+    if answer.witness is not None:
+        lines += ["", f"An execution with a stale read ({answer.question}):"]
+        lines += [f"  {step}" for step in answer.witness]
+        lines += ["", "What is missing:", *(f"  {gap}" for gap in answer.missing)]
+        told = mending or ["none: no change of a single site is enough"]
+        lines += ["", "Single changes that forbid it:", *(f"  {change}" for change in told)]
+    for question, chain in answer.chains.items():
+        lines += ["", f"What orders the store before the read ({question}):"]
+        lines += [f"  {number}. {edge}" for number, edge in enumerate(chain, start=1)]
+    return lines

@@ -1,0 +1,106 @@
+"""Options that several commands share, and how their words are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sbo_verify.harness.knobs import KnobError, Knobs
+from sbo_verify.protocols import PROTOCOLS
+
+DEFAULT_OUT = Path("runs")
+DEFAULT_SECONDS = 2.0
+DEFAULT_PROTOCOL = next(iter(PROTOCOLS))
+
+Command = Callable[..., Any]
+
+
+def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+protocol_option = click.option(
+    "--protocol", default=DEFAULT_PROTOCOL, show_default=True, help="Hand-over protocol."
+)
+gpu_option = click.option(
+    "--gpu",
+    "gpu_index",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Index among the visible GPUs.",
+)
+knob_option = click.option(
+    "--knob",
+    "knobs",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help=f"Fix a knob instead of drawing it; may be repeated. Knobs: {', '.join(asdict(Knobs()))}.",
+)
+run_options = _options(
+    click.option(
+        "--variants",
+        default="",
+        metavar="NAMES",
+        help="Names, hashes or * patterns, comma-separated; all by default.",
+    ),
+    click.option(
+        "--seed",
+        type=int,
+        default=None,
+        help="Seed of all randomness; drawn and printed by default.",
+    ),
+    click.option(
+        "--seconds",
+        type=click.FloatRange(min=0.001),
+        default=DEFAULT_SECONDS,
+        show_default=True,
+        help="GPU seconds for each variant.",
+    ),
+    click.option(
+        "--observations",
+        type=click.IntRange(min=0),
+        default=0,
+        help="Go on until a sound variant has this many hand-overs.",
+    ),
+    gpu_option,
+    click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        default=DEFAULT_OUT,
+        show_default=True,
+        help="Folder that runs are written below.",
+    ),
+    click.option("--require-gpu", is_flag=True, help="Exit with 2 where silicon cannot run."),
+    protocol_option,
+    knob_option,
+    as_json,
+)
+
+
+def parse_knobs(words: Sequence[str]) -> dict[str, str]:
+    """Knob to value, as text; raises `KnobError` for an unknown knob or a value not allowed."""
+    pairs: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            message = f"--knob takes NAME=VALUE, not {word!r}"
+            raise KnobError(message)
+        pairs[name.strip()] = value.strip()
+    Knobs().with_values(pairs)
+    return pairs
+
+
+def parse_names(word: str) -> list[str]:
+    """The names of a comma-separated list; empty where nothing is named."""
+    return [name.strip() for name in word.split(",") if name.strip()]
