@@ -1,0 +1,379 @@
+"""A variant of `signal_publish` as programs of the model: one for every stale read to be asked of.
+
+The instructions come from the variant's declared steps; this module says which threads execute
+them, where those threads run, and which memories they touch.
+
+- The producing CTA has thread 0, thread 32 where it stores too, and thread 64, the other warp. The
+  tile has two halves, so that no order between bulk copies is assumed. Shared memory holds 0 before
+  the tile, the tile is 1; global memory holds 0, the old tile. Each half's source is written by
+  another thread than the one that copies it.
+- Barriers of the producing CTA take the producing threads, barriers of the consumer the reading
+  ones, in the same CTA too: named barriers, as a specialised kernel has them.
+- A deferred signal is looked at in two turns of the loop and the flush: tile 0 is signalled by the
+  second turn, tile 1 behind the loop.
+- The consumer's polls that failed are left out (see `Require`), and so is every read of the tile
+  but the one asked about: both would add constraints, never take one away.
+- Further producers of the same signal do nothing but publish: their tiles are their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from sbo_verify.model import assembly
+from sbo_verify.model.condition import Compare, RegisterOf
+from sbo_verify.model.events import Location, Placement
+from sbo_verify.model.program import Instruction, Program, Thread
+from sbo_verify.protocol import Step
+from sbo_verify.protocols.signal_publish.sites import (
+    CLUSTER_JOINS,
+    PLAIN_STORES,
+    FanOut,
+    Issuers,
+    Moment,
+    Place,
+    Poll,
+    Publisher,
+    SignalPublish,
+    Store,
+    Test,
+)
+from sbo_verify.protocols.signal_publish.steps import steps
+from sbo_verify.vocabulary import Instruction as Declared
+from sbo_verify.vocabulary import Kind, Order, Scope, Space
+
+FRESH, OLD = 1, 0
+ANSWER = "r9"
+HALVES = (0, 1)
+SPECIAL_BARRIERS = {"producer": 1, "consumer": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One question: may a thread see the old contents of one half of one tile?
+
+    `asked_thread` is its index in the program, `reader` its index among the readers.
+    """
+
+    program: Program
+    tile: int
+    half: int
+    asked_thread: int
+    reader: int
+    register: str = ANSWER
+
+    @property
+    def target(self) -> str:
+        """The part of the tile in global memory."""
+        return target_name(self.tile, self.half)
+
+    @property
+    def signal(self) -> str:
+        """The signal of the tile."""
+        return signal_name(self.tile)
+
+    @property
+    def name(self) -> str:
+        """Which half of which tile is read by whom."""
+        return self.program.name
+
+
+@dataclass(slots=True)
+class _Writer:
+    """A thread while its instructions are put together."""
+
+    name: str
+    placement: Placement
+    instructions: list[Instruction] = field(default_factory=list)
+
+    def add(self, *instructions: Instruction) -> None:
+        self.instructions.extend(instructions)
+
+
+def queries(variant: SignalPublish, *, producers: int = 1) -> Iterator[Query]:
+    """Every question that decides the variant; it is sound where all are Forbidden.
+
+    `producers` is how many CTAs add to the signal, and so the threshold. A flag that is stored has
+    one producer. Raises `ValueError` for fewer than one.
+    """
+    if producers < 1:
+        message = f"{producers} producers: give 1 or more"
+        raise ValueError(message)
+    for tile, half in parts(variant):
+        for reader in _readers(variant):
+            yield _Builder(variant, tile, half, reader, producers).query()
+
+
+def parts(variant: SignalPublish) -> list[tuple[int, int]]:
+    """The halves of the tiles that are asked about, as (tile, half)."""
+    tiles = 2 if variant.moment is Moment.DEFERRED else 1
+    return [(tile, half) for tile in range(tiles) for half in HALVES]
+
+
+def target_name(tile: int, half: int) -> str:
+    """The memory that holds a half of a tile."""
+    return f"tile{tile}half{half}"
+
+
+def signal_name(tile: int) -> str:
+    """The memory that holds a tile's signal."""
+    return f"signal{tile}"
+
+
+def _readers(v: SignalPublish) -> list[int]:
+    """The threads to ask about; those that run the same code are asked about once."""
+    if v.poll is Poll.NONE:
+        return [0] if v.fan_out is FanOut.ALONE else list(range(len(_producing(v))))
+    return [0] if v.fan_out in {FanOut.EVERY_THREAD, FanOut.ALONE} else [0, 1]
+
+
+def _producing(v: SignalPublish) -> list[int]:
+    """The threads of the producing CTA that the model follows, by their number."""
+    two = v.store is Store.GENERIC or v.issuers is Issuers.TWO
+    other = v.publisher is Publisher.OTHER_WARP or not two
+    return [0, *([32] if two else []), *([64] if other else [])]
+
+
+class _Builder:
+    """Builds the program of one query."""
+
+    def __init__(self, v: SignalPublish, tile: int, half: int, reader: int, producers: int) -> None:
+        self.v, self.tile, self.half, self.reader = v, tile, half, reader
+        self.producers = 1 if v.publish in PLAIN_STORES else producers
+        in_cluster = v.join in CLUSTER_JOINS
+        cluster = 0 if in_cluster else None
+        self.producing = [
+            _Writer(f"producer thread {number}", Placement(0, 0, cluster, number // 32))
+            for number in _producing(v)
+        ]
+        self.peer = _Writer("cluster peer thread 0", Placement(1, 0, cluster, 0))
+        self.others = [
+            _Writer(f"producer {n} thread 0", Placement(10 + n, 0, None, 0))
+            for n in range(1, self.producers)
+        ]
+        place = Placement(0, 0, cluster) if v.place is Place.PRODUCER_CTA else Placement(20, 0)
+        self.reading = [
+            _Writer(f"consumer thread {n}", Placement(place.cta, 0, place.cluster, 8))
+            for n in range(max(_readers(v)) + 1)
+        ]
+        self.locations: dict[str, Location] = {}
+        self.arrivals: dict[str, int] = {}
+        self.initial: dict[str, int] = {}
+
+    def query(self) -> Query:
+        """The program and what it asks."""
+        v = self.v
+        self._produce()
+        if v.poll is Poll.NONE:
+            reader = self.producing[self.reader]
+            self._read(reader, self._step("consumer", "read"))
+            reading = []
+        else:
+            reader = self.reading[self.reader]
+            self._consume()
+            reading = self.reading
+        peers = [self.peer] if v.join in CLUSTER_JOINS else []
+        writers = [*self.producing, *peers, *self.others, *reading]
+        if v.test is Test.EQUAL_REUSED:
+            self.initial[self._signal(self.tile)] = self.producers
+        program = Program(
+            name=f"tile {self.tile}, half {self.half}, read by {reader.name}",
+            threads=tuple(
+                Thread(name=w.name, placement=w.placement, instructions=tuple(w.instructions))
+                for w in writers
+            ),
+            locations=self.locations,
+            condition=Compare(RegisterOf(writers.index(reader), ANSWER), "==", OLD),
+            initial=self.initial,
+            arrivals=self.arrivals,
+        )
+        return Query(program, self.tile, self.half, writers.index(reader), self.reader)
+
+    # Memories
+
+    def _at(self, name: str, space: Space) -> str:
+        self.locations.setdefault(name, Location(name, name, space))
+        return name
+
+    def _target(self, tile: int, half: int) -> str:
+        return self._at(target_name(tile, half), Space.GLOBAL)
+
+    def _source(self, tile: int, half: int) -> str:
+        return self._at(f"source{tile}half{half}", Space.SHARED)
+
+    def _signal(self, tile: int) -> str:
+        return self._at(signal_name(tile), Space.GLOBAL)
+
+    # Producer
+
+    def _produce(self) -> None:
+        """Unroll the producer's loop: one turn, or two turns and the flush of a deferred signal."""
+        declared = [step for step in steps(self.v) if step.side == "producer"]
+        deferred = self.v.moment is Moment.DEFERRED
+        end = next((i for i, s in enumerate(declared) if s.site == "flush"), len(declared))
+        for turn in range(2 if deferred else 1):
+            for step in declared[:end]:
+                self._produce_step(step, turn, turn - 1 if deferred else turn)
+        for step in declared[end:]:
+            self._produce_step(step, 1, 1)
+
+    def _produce_step(self, step: Step, tile: int, signalled: int) -> None:
+        if step.site == "source_fence":
+            self._fill(tile)
+            for writer in self.producing:
+                writer.add(*(_plain(declared) for declared in step.instructions))
+        elif step.site == "store":
+            self._store(step, tile)
+        elif step.site in {"drain", "flush"}:
+            for issuer, _ in self._issuing():
+                issuer.add(*(_plain(declared) for declared in step.instructions))
+        elif step.site in {"join", "source_join"}:
+            self._meet(step)
+        elif step.site == "publish" and signalled >= 0:
+            publishers = [self._publisher(), *(self.others if signalled == self.tile else [])]
+            for writer in publishers:
+                writer.add(*self._publish(step, signalled))
+
+    def _issuing(self) -> list[tuple[_Writer, tuple[int, ...]]]:
+        """The threads that store, each with its halves of the tile."""
+        if self.v.store is not Store.GENERIC and self.v.issuers is Issuers.ONE:
+            return [(self.producing[0], HALVES)]
+        return [(self.producing[half], (half,)) for half in HALVES]
+
+    def _fill(self, tile: int) -> None:
+        """The generic writes of the tile to shared memory, by others than those that copy it."""
+        if self.v.store is Store.GENERIC:
+            return
+        for half in HALVES:
+            writer = self.producing[1 - half]
+            writer.add(assembly.store(self._source(tile, half), FRESH))
+
+    def _store(self, step: Step, tile: int) -> None:
+        for issuer, halves in self._issuing():
+            for declared in step.instructions:
+                if declared.kind is Kind.STORE:
+                    issuer.add(*(assembly.store(self._target(tile, h), FRESH) for h in halves))
+                elif declared.kind is Kind.COMMIT_GROUP:
+                    issuer.add(assembly.commit_group())
+                else:
+                    pairs = tuple((self._target(tile, h), self._source(tile, h)) for h in halves)
+                    tensor = declared.kind is Kind.TENSOR_STORE
+                    issuer.add(assembly.bulk_store(pairs, tensor=tensor))
+
+    def _meet(self, step: Step) -> None:
+        """A barrier of the producing threads, or of them and the cluster's other CTA."""
+        cluster = any(d.kind is Kind.CLUSTER_ARRIVE for d in step.instructions)
+        for writer in [*self.producing, *([self.peer] if cluster else [])]:
+            for declared in step.instructions:
+                if declared.kind is Kind.CTA_BARRIER:
+                    writer.add(assembly.cta_barrier(SPECIAL_BARRIERS["producer"]))
+                else:
+                    writer.add(_plain(declared))
+
+    def _publisher(self) -> _Writer:
+        if self.v.publisher is Publisher.CLUSTER_PEER:
+            return self.peer
+        return self.producing[-1 if self.v.publisher is Publisher.OTHER_WARP else 0]
+
+    def _publish(self, step: Step, tile: int) -> Iterator[Instruction]:
+        signal = self._signal(tile)
+        for declared in step.instructions:
+            order = declared.order or Order.WEAK
+            scope = declared.scope or Scope.SYS
+            if declared.kind is Kind.STORE:
+                yield assembly.store(signal, self.producers, order, declared.scope)
+            elif declared.kind is Kind.RED:
+                yield assembly.add(signal, 1, order, scope)
+            elif declared.kind is Kind.ATOM:
+                yield assembly.add(signal, 1, order, scope, register="r8")
+            else:
+                yield _plain(declared)
+
+    # Consumer
+
+    def _step(self, side: str, site: str) -> Step:
+        return next(s for s in steps(self.v) if s.side == side and s.site == site)
+
+    def _consume(self) -> None:
+        every = self.v.fan_out is FanOut.EVERY_THREAD
+        for writer in self.reading if every else self.reading[:1]:
+            self._poll(writer, self._step("consumer", "poll"))
+        self._fan_out(self._step("consumer", "fan_out"))
+        self._read(self.reading[self.reader], self._step("consumer", "read"))
+
+    def _poll(self, writer: _Writer, step: Step) -> None:
+        """The last, successful poll; a weak first look may make the acquire unnecessary."""
+        comparison = ">=" if self.v.test is Test.AT_LEAST else "=="
+        signal, threshold = self._signal(self.tile), self.producers
+        first_look = self.v.poll is Poll.PLAIN_THEN_ACQUIRE
+        for declared in step.instructions:
+            if declared.kind is not Kind.LOAD:
+                writer.add(_plain(declared))
+                continue
+            order = declared.order or Order.WEAK
+            writer.add(assembly.load("r0", signal, order, declared.scope))
+            if first_look and order is Order.WEAK:
+                writer.add(assembly.jump_if(comparison, "r0", threshold, "LC00"))
+            else:
+                writer.add(assembly.require(comparison, "r0", threshold))
+        if first_look:
+            writer.add(assembly.label("LC00"))
+
+    def _fan_out(self, step: Step) -> None:
+        if self.v.fan_out is FanOut.UNORDERED:
+            flag = self._at("flag", Space.SHARED)
+            stored, loaded = step.instructions
+            self.reading[0].add(assembly.store(flag, 1, stored.order or Order.WEAK, stored.scope))
+            for writer in self.reading[1:]:
+                writer.add(assembly.load("r1", flag, loaded.order or Order.WEAK, loaded.scope))
+                writer.add(assembly.require("==", "r1", 1))
+            return
+        for writer in self.reading:
+            for declared in step.instructions:
+                if declared.kind is Kind.CTA_BARRIER:
+                    writer.add(assembly.cta_barrier(SPECIAL_BARRIERS["consumer"]))
+                else:
+                    writer.add(_plain(declared))
+
+    def _read(self, reader: _Writer, step: Step) -> None:
+        """The one read asked about; a bulk load ends in shared memory and is read there."""
+        target = self._target(self.tile, self.half)
+        landing, mbarrier = "landing", "arrived"
+        copies = any(d.kind in {Kind.BULK_LOAD, Kind.TENSOR_LOAD} for d in step.instructions)
+        for declared in step.instructions:
+            if declared.kind is Kind.LOAD:
+                place = self._at(landing, Space.SHARED) if copies else target
+                order = declared.order or Order.WEAK
+                reader.add(assembly.load(ANSWER, place, order, declared.scope))
+            elif declared.kind is Kind.LOAD_NC:
+                reader.add(assembly.load_nc(ANSWER, target))
+            elif declared.kind in {Kind.BULK_LOAD, Kind.TENSOR_LOAD}:
+                pairs = ((self._at(landing, Space.SHARED), target),)
+                tensor = declared.kind is Kind.TENSOR_LOAD
+                reader.add(assembly.bulk_load(pairs, mbarrier, tensor=tensor))
+                # Before the copy lands, the buffer holds neither the old tile nor the fresh one.
+                self.initial[landing] = -1
+            elif declared.kind in {Kind.MBARRIER_EXPECT, Kind.MBARRIER_WAIT}:
+                self.arrivals[mbarrier] = 1
+                expects = declared.kind is Kind.MBARRIER_EXPECT
+                make = assembly.mbarrier_arrive if expects else assembly.mbarrier_wait
+                reader.add(make(mbarrier))
+            else:
+                reader.add(_plain(declared))
+
+
+def _plain(declared: Declared) -> Instruction:
+    """An instruction that needs nothing but its declaration; `KeyError` for one with operands."""
+    order, scope = declared.order or Order.WEAK, declared.scope or Scope.SYS
+    plain: dict[Kind, Instruction] = {
+        Kind.FENCE: assembly.fence(order, scope),
+        Kind.PROXY_FENCE: assembly.fence_proxy_async(declared.space),
+        Kind.WAIT_GROUP: assembly.wait_group(
+            declared.groups or 0, source_only=declared.source_only
+        ),
+        Kind.WARP_BARRIER: assembly.warp_barrier(),
+        Kind.CLUSTER_ARRIVE: assembly.cluster_arrive(order),
+        Kind.CLUSTER_WAIT: assembly.cluster_wait(),
+    }
+    return plain[declared.kind]
