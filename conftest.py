@@ -11,7 +11,7 @@ import secrets
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from hypothesis import settings as hypothesis_settings
@@ -24,6 +24,8 @@ SEED_BITS = 32
 DEFAULT_BUDGET_SECONDS = 100.0
 CRASH_RERUNS = 1
 REASONS_SHOWN = 12
+TIMEOUT_FLOOR_SECONDS = 300.0
+TIMEOUT_FACTOR = 4.0
 
 # The same examples everywhere and no deadline: CI machines are slow and shared.
 hypothesis_settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
@@ -33,7 +35,9 @@ hypothesis_settings.load_profile("ci")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The gate's options; `--help` lists them."""
     group = parser.getgroup("sbo_verify", "the hand-over gate on Hopper GPUs")
-    group.addoption("--seed", type=int, default=None, help="seed of all randomness; drawn if absent")
+    group.addoption(
+        "--seed", type=int, default=None, help="seed of all randomness; drawn if absent"
+    )
     group.addoption(
         "--budget",
         type=float,
@@ -169,6 +173,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("gated_row", rows, ids=[row.name for row in rows])
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A gate test may take several times its planned share before pytest-timeout ends it."""
+    from sbo_verify.harness.gate import longest_seconds_for  # noqa: PLC0415
+
+    rows, workers = _rows(config), _worker_count()
+    for item in items:
+        if isinstance(item, pytest.Function) and "gated_row" in item.fixturenames:
+            row = cast("Row", item.callspec.params["gated_row"])
+            planned = longest_seconds_for(row, rows, config.option.budget, workers)
+            limit = TIMEOUT_FLOOR_SECONDS + TIMEOUT_FACTOR * planned
+            item.add_marker(pytest.mark.timeout(limit))
+
+
+def _worker_count() -> int:
+    return int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """The one place that decides what happens without a GPU."""
     if item.get_closest_marker("silicon") is None:
@@ -183,7 +204,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session")
 def bench() -> Any:  # noqa: ANN401 - imported lazily
-    """This process's GPU, leased until the process ends."""
+    """The GPU of this process, leased until the process ends."""
     from sbo_verify.device.gpu import describe_gpu, open_gpu, visible_gpus  # noqa: PLC0415
     from sbo_verify.harness.lease import take_lease  # noqa: PLC0415
     from sbo_verify.harness.runner import Bench  # noqa: PLC0415
@@ -198,7 +219,7 @@ def bench() -> Any:  # noqa: ANN401 - imported lazily
 
 @pytest.fixture(scope="session")
 def gate(pytestconfig: pytest.Config, bench: Any) -> Gate:  # noqa: ANN401 - imported lazily
-    """This worker's half of the gate."""
+    """The half of the gate that this worker plays."""
     from sbo_verify.harness.gate import Gate  # noqa: PLC0415
     from sbo_verify.store import Run  # noqa: PLC0415
 
@@ -208,19 +229,19 @@ def gate(pytestconfig: pytest.Config, bench: Any) -> Gate:  # noqa: ANN401 - imp
         bench=bench,
         plan=_plan(pytestconfig, _rows(pytestconfig), session.seed),
         budget_seconds=pytestconfig.option.budget,
-        workers=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
+        workers=_worker_count(),
     )
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_handlecrashitem(crashitem: str, report: Any, sched: Any) -> None:  # noqa: ANN401 - xdist has no types
-    """A worker that died is a fault of the machine: its test runs once more, and that is said.
+    """A worker that died is a fault of the machine: a gate's test runs once more, and that is said.
 
     What the dead worker recorded of the row stays and counts; a stale tile or a hung launch among
     it is not run away.
     """
     crashes = sched.config.stash[_CRASHES]
-    if crashes.count(crashitem) < CRASH_RERUNS:
+    if "test_handover" in crashitem and crashes.count(crashitem) < CRASH_RERUNS:
         crashes.append(crashitem)
         sched.mark_test_pending(crashitem)
         report.outcome = "rerun"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -247,7 +248,7 @@ def test_another_format_version_is_refused_by_its_number_and_commit(run: Run) ->
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ('{"kind": "verdikt"}', "line 1: unknown kind 'verdikt'; this version reads 'code',"),
+        ('{"kind": "verdikt"}', "line 1: unknown kind 'verdikt'; this version reads 'model', 'code',"),
         ('{"row": "x"}', "line 1: unknown kind None"),
         ('{"kind": "summary"}', "line 1: unknown kind 'summary'"),
         ('{"kind": "launch", "row": "x"}', "line 1: record of kind 'launch' has other fields"),
@@ -272,3 +273,18 @@ def test_a_figure_that_is_not_json_is_refused(run: Run) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         run.append(launch(ROW, elapsed_seconds=float("nan")))
     assert run.launches() == []
+
+
+def test_packed_raw_records_read_as_unpacked_ones_do(run: Run) -> None:
+    run.append(code_reading("read_wait-release"))
+    run.append(launch("read_wait-release"))
+    plain = run.raw()
+    assert plain.launches
+    raw = run.path / "raw.jsonl"
+    packed = run.path / "raw.jsonl.gz"
+    packed.write_bytes(gzip.compress(raw.read_bytes()))
+    raw.unlink()
+    assert Run.open(run.path).raw() == plain
+    packed.write_bytes(packed.read_bytes()[:-9])
+    with pytest.raises(StoreError, match="cannot unpack"):
+        Run.open(run.path).raw()

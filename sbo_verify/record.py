@@ -105,6 +105,29 @@ class CodeReading(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelReading(Record):
+    """What the model level computed for one row.
+
+    `readings` maps each reading of what the ISA leaves open to its verdict; `missing` are the
+    orderings that a stale execution shows to be missing, `ordering` those that forbid it, in
+    sentences; `witness` is that execution, step by step, or None.
+    """
+
+    kind: ClassVar[str] = "model"
+
+    row: str
+    variant: str
+    verdict: str
+    complete: bool
+    seconds: float
+    readings: dict[str, str]
+    missing: list[str]
+    ordering: list[str]
+    notes: list[str]
+    witness: list[dict[str, Any]] | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Witness:
     """One stale word: where, what was expected, what was seen, and how soon after the signal."""
 
@@ -125,7 +148,8 @@ class Fault:
     """Who waited for what when a launch gave up, or what the watchdog found.
 
     `what` is one of: threshold never reached, signal overshot, acknowledgement never came,
-    not co-resident, not placed as planned, bulk load never completed, launch hung, worker died.
+    not co-resident, not placed as planned, bulk load never completed, launch hung,
+    launch failed, worker died.
     """
 
     what: str
@@ -144,7 +168,8 @@ class Launch(Record):
 
     `observations` are the hand-overs that a consumer checked, `planned` those that were asked
     for; they agree unless there is a fault. `histogram` counts stale words by offset in the tile,
-    in equal bins; it is empty where there are none. `ahead_words` are newer than the round: a fault of the harness, never staleness.
+    in equal bins; it is empty where there are none. `ahead_words` are newer than the round: a
+    fault of the harness, never staleness.
     `elapsed_seconds` is GPU time by events.
     """
 

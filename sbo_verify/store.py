@@ -6,15 +6,18 @@
     raw.jsonl       during the run; one record a line, one append a record, any number of processes
     verdict.jsonl   after the run; written aside and renamed into place
 
-so that a crash loses at most the record that was being written. A line that cannot be read because
-its write was cut short is listed (`Run.torn_lines`) and never passed over in silence; a line that
-is whole but not a record of this version is an error that names it.
+so that a crash loses at most the record that was being written. A run that is kept for good may
+have its raw records packed, as raw.jsonl.gz; it is read all the same. A line that cannot be read
+because its write was cut short is listed (`Run.torn_lines`) and never passed over in silence; a
+line that is whole but not a record of this version is an error that names it.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +29,7 @@ from sbo_verify.record import (
     CodeReading,
     Fault,
     Launch,
+    ModelReading,
     Record,
     RecordError,
     RowVerdict,
@@ -38,7 +42,9 @@ RAW_FILE = "raw.jsonl"
 VERDICT_FILE = "verdict.jsonl"
 COMMIT_LENGTH = 12
 
-_RAW_KINDS: dict[str, type[Record]] = {item.kind: item for item in (CodeReading, Launch)}
+_RAW_KINDS: dict[str, type[Record]] = {
+    item.kind: item for item in (ModelReading, CodeReading, Launch)
+}
 _VERDICT_KINDS: dict[str, type[Record]] = {item.kind: item for item in (RowVerdict, Summary)}
 
 
@@ -70,6 +76,7 @@ class Raw:
     code_readings: list[CodeReading]
     launches: list[Launch]
     torn_lines: list[TornLine]
+    model_readings: list[ModelReading]
 
 
 @dataclass(frozen=True)
@@ -136,7 +143,7 @@ class Run:
             message = f"{file}: {error}"
             raise StoreError(message) from error
 
-    def append(self, record: CodeReading | Launch) -> None:
+    def append(self, record: ModelReading | CodeReading | Launch) -> None:
         """Add one record to raw.jsonl, in one write; raises `StoreError` when it cannot.
 
         With O_APPEND the kernel places every write behind all earlier ones, whichever process
@@ -175,7 +182,7 @@ class Run:
 
     def raw(self) -> Raw:
         """All records of raw.jsonl and the lines that were torn; raises `StoreError`."""
-        found = Raw(code_readings=[], launches=[], torn_lines=[])
+        found = Raw(code_readings=[], launches=[], torn_lines=[], model_readings=[])
         for item in _records(self.path / RAW_FILE, _RAW_KINDS):
             if isinstance(item, TornLine):
                 found.torn_lines.append(item)
@@ -183,6 +190,8 @@ class Run:
                 found.launches.append(item)
             elif isinstance(item, CodeReading):
                 found.code_readings.append(item)
+            elif isinstance(item, ModelReading):
+                found.model_readings.append(item)
         return found
 
     def launches(self) -> list[Launch]:
@@ -301,6 +310,20 @@ def _read_bytes(file: Path) -> bytes:
         raise StoreError(message) from error
 
 
+def _kept_bytes(file: Path) -> bytes:
+    """The file's bytes, or those of its gzip-compressed form beside it; none where neither is."""
+    if file.exists():
+        return _read_bytes(file)
+    packed = file.with_name(f"{file.name}.gz")
+    if not packed.exists():
+        return b""
+    try:
+        return gzip.decompress(_read_bytes(packed))
+    except (OSError, EOFError, zlib.error) as error:
+        message = f"cannot unpack {packed}: {error}"
+        raise StoreError(message) from error
+
+
 def _object(text: bytes) -> dict[str, Any] | None:
     """The JSON object in `text`; None when it is no whole JSON object."""
     try:
@@ -311,7 +334,7 @@ def _object(text: bytes) -> dict[str, Any] | None:
 
 
 def _records(file: Path, kinds: dict[str, type[Record]]) -> Iterator[Record | TornLine]:
-    lines = _read_bytes(file).split(b"\n") if file.exists() else []
+    lines = _kept_bytes(file).split(b"\n")
     filled = [(number, line) for number, line in enumerate(lines, start=1) if line]
     for number, line in filled:
         data = _object(line)

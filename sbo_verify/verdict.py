@@ -133,13 +133,15 @@ def judge(
 ) -> Outcome:
     """What a gate makes of one row; `sound` says that the catalogue expects Forbidden.
 
+    A sound row that was seen stale fails, whatever a checker made of it meanwhile.
     A broken row that is no canary is reported and never fails, a hang included: a poll that its
     own cache keeps from ever seeing the signal is a result.
     `silicon_ran` says whether the silicon level took part at all: without a GPU a row is judged
     by the levels that did run; with one, a row that has no observation is unknown. A canary that
     stays unseen is unknown: a detector that did not fire has no right to say pass.
     """
-    if joint in {Joint.ALARM, Joint.CODE_DIFFERS}:
+    seen = silicon in _SEEN
+    if joint in {Joint.ALARM, Joint.CODE_DIFFERS} or (sound and seen):
         return Outcome.FAIL
     if joint is Joint.LIVENESS:
         if not sound and not canary:
@@ -147,8 +149,5 @@ def judge(
         return Outcome.FAIL if silicon is SiliconVerdict.OVERSHOT else Outcome.UNKNOWN
     if joint is Joint.UNKNOWN:
         return Outcome.UNKNOWN
-    if silicon_ran and silicon is SiliconVerdict.NOT_RUN:
-        return Outcome.UNKNOWN
-    if silicon_ran and canary and silicon not in _SEEN:
-        return Outcome.UNKNOWN
-    return Outcome.PASS
+    blind = silicon is SiliconVerdict.NOT_RUN or (canary and not seen)
+    return Outcome.UNKNOWN if silicon_ran and blind else Outcome.PASS

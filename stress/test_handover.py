@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import NoReturn
 
 import pytest
 
+from sbo_verify.device.micro_kernel import GpuLostError
 from sbo_verify.harness.gate import Gate, launches_of, repeat_command
 from sbo_verify.protocol import Row
-from sbo_verify.verdict import Outcome
+from sbo_verify.verdict import ExitCode, Outcome
 
 pytestmark = pytest.mark.silicon
+
+
+def leave_lost_gpu(error: GpuLostError) -> NoReturn:
+    """End this process: no later test could use its GPU context. The record is on disk.
+
+    An xdist worker is replaced; without xdist the whole gate ends as unknown.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os._exit(ExitCode.UNKNOWN)
+    pytest.exit(f"unknown: {error.what}: {error}", returncode=ExitCode.UNKNOWN)
 
 
 def test_handover(
     gated_row: Row, gate: Gate, record_property: Callable[[str, object], None]
 ) -> None:
     """Sound rows stay Never, canaries are seen, other broken rows are reported."""
-    verdict = gate.examine(gated_row)
+    try:
+        verdict = gate.examine(gated_row)
+    except GpuLostError as error:
+        leave_lost_gpu(error)
     for name, value in asdict(verdict).items():
         record_property(name, value)
     repeat = repeat_command(gate.run, gated_row)
@@ -28,8 +44,10 @@ def test_handover(
         return
     what = f"canary {gated_row.name}" if gated_row.canary else gated_row.name
     lines = [
-        f"{verdict.outcome}: {what}: {verdict.joint}; "
-        f"{verdict.stale:,} stale of {verdict.observations:,}",
+        (
+            f"{verdict.outcome}: {what}: {verdict.joint}; "
+            f"{verdict.stale:,} stale of {verdict.observations:,}"
+        ),
         *verdict.notes,
         *(
             f"witness {witness}"

@@ -2,8 +2,9 @@
 
 The artefact that is read by `compiled` is the one that is launched: both come from one call.
 The cache's key is everything that can change the result: source, every header it includes, options
-and the compiler's version. An entry is written aside and renamed into place, so any number of
-processes may build the same variant at once.
+and the versions of the compiler and of CUDA's headers. An entry is written aside and renamed into
+place, so any number of processes may build the same variant at once; it says the hashes of its
+files, so that one that was cut short or changed is made again and never read.
 """
 
 from __future__ import annotations
@@ -13,11 +14,17 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from sbo_verify.device.nvrtc import compile_source, compiler_version, cuda_include_folders
+from sbo_verify.device.nvrtc import (
+    compile_source,
+    compiler_version,
+    cuda_header_versions,
+    cuda_include_folders,
+)
 from sbo_verify.device.source import (
     GENERATED_HEADER,
     KERNELS,
@@ -29,10 +36,18 @@ from sbo_verify.protocol import Protocol, Variant
 
 ARCHITECTURE = "sm_90a"
 CACHE_VARIABLE = "SBO_VERIFY_CACHE"
+PTX_FILE = "kernel.ptx"
+CUBIN_FILE = "kernel.cubin"
+MANIFEST_FILE = "manifest"
+PLACING_ATTEMPTS = 5
 
 
 class BuildError(RuntimeError):
     """NVRTC refused a source; the message carries its log."""
+
+
+class CacheError(OSError):
+    """A cache that cannot be written; the message says which and what to set."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +91,7 @@ def _key(source: str, headers: dict[str, str]) -> str:
         *(f"{name}\0{text}" for name, text in sorted(headers.items())),
         *options(),
         compiler_version(),
+        *cuda_header_versions(),
     )
     for part in parts:
         digest.update(hashlib.sha256(part.encode()).digest())
@@ -98,7 +114,8 @@ def build(
 ) -> Artefact:
     """The artefact of one variant, from the cache or compiled now.
 
-    Raises `BuildError` with the compiler's log; `RefusedVariantError` for a meaningless variant.
+    Raises `BuildError` with the compiler's log, `RefusedVariantError` for a meaningless variant,
+    `CacheError` where nothing can be kept, `ToolchainError` where there is no compiler.
     """
     protocol.check(variant)
     source = translation_unit(protocol, variant)
@@ -116,26 +133,54 @@ def build(
     return artefact
 
 
+def _manifest(artefact: Artefact) -> str:
+    return f"{artefact.compiler}\n{artefact.ptx_sha256}\n{artefact.cubin_sha256}\n"
+
+
 def _read(folder: Path, entry: str) -> Artefact | None:
+    """The entry in `folder`; None where there is none or its files are not what was written."""
     try:
-        ptx = (folder / "kernel.ptx").read_text()
-        cubin = (folder / "kernel.cubin").read_bytes()
-        compiler = (folder / "compiler").read_text()
-    except FileNotFoundError:
+        ptx = (folder / PTX_FILE).read_text()
+        cubin = (folder / CUBIN_FILE).read_bytes()
+        manifest = (folder / MANIFEST_FILE).read_text()
+    except (OSError, UnicodeDecodeError):
         return None
-    return Artefact(entry, ptx, cubin, compiler)
+    artefact = Artefact(entry, ptx, cubin, compiler_version())
+    return artefact if manifest == _manifest(artefact) else None
 
 
 def _write(folder: Path, artefact: Artefact) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
-    (aside / "kernel.ptx").write_text(artefact.ptx)
-    (aside / "kernel.cubin").write_bytes(artefact.cubin)
-    (aside / "compiler").write_text(artefact.compiler)
     try:
-        aside.rename(folder)
-    except OSError:
-        # Another process was first; its entry has the same key and so the same content.
-        shutil.rmtree(aside)
-        if not folder.is_dir():
-            raise
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
+        try:
+            (aside / PTX_FILE).write_text(artefact.ptx)
+            (aside / CUBIN_FILE).write_bytes(artefact.cubin)
+            (aside / MANIFEST_FILE).write_text(_manifest(artefact))
+            _put_in_place(aside, folder, artefact.entry)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    except OSError as error:
+        message = (
+            f"compiled kernels cannot be kept in {folder.parent}: {error.strerror or error}; "
+            f"set {CACHE_VARIABLE} to a folder that can be written"
+        )
+        raise CacheError(message) from error
+
+
+def _put_in_place(aside: Path, folder: Path, entry: str) -> None:
+    for _ in range(PLACING_ATTEMPTS):
+        try:
+            aside.rename(folder)
+        except OSError:
+            if _read(folder, entry) is not None:
+                # Another process was first; its entry has the same key and so the same content.
+                return
+        else:
+            return
+        # What lies there is no entry: it was cut short, or is of an older version.
+        broken = Path(tempfile.mkdtemp(prefix=".broken-", dir=folder.parent))
+        with suppress(FileNotFoundError):
+            folder.rename(broken / folder.name)
+        shutil.rmtree(broken, ignore_errors=True)
+    aside.rename(folder)

@@ -69,7 +69,7 @@ def _headers() -> Finding:
 
 
 def _disassembler() -> Finding:
-    """nvdisasm is looked for on PATH and where its wheel puts it."""
+    """Looked for on PATH and where its wheel puts it."""
     wheel = Path(sysconfig.get_path("purelib")) / "nvidia" / "cu13" / "bin" / "nvdisasm"
     found = shutil.which("nvdisasm") or (str(wheel) if wheel.is_file() else "")
     remedy = "" if found else "pip install 'nvidia-cuda-nvdisasm>=13,<14'"

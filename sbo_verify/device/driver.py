@@ -37,7 +37,8 @@ class Kernel:
 
     def __init__(self, cubin: bytes, entry: str) -> None:
         d = driver()
-        self._module = checked("cuModuleLoadData", d.cuModuleLoadData(np.frombuffer(cubin, np.uint8)))
+        image = np.frombuffer(cubin, np.uint8)
+        self._module = checked("cuModuleLoadData", d.cuModuleLoadData(image))
         self.function = checked(
             "cuModuleGetFunction", d.cuModuleGetFunction(self._module, entry.encode())
         )
@@ -84,7 +85,9 @@ class Kernel:
             d.cuLaunchKernelEx(config, self.function, ctypes.addressof(pointers), 0),
         )
 
-    def resident_clusters(self, *, grid: int, threads: int, dynamic_shared: int, cluster: int) -> int:
+    def resident_clusters(
+        self, *, grid: int, threads: int, dynamic_shared: int, cluster: int
+    ) -> int:
         """How many clusters of this shape the GPU holds at once."""
         config = self._config(grid, threads, dynamic_shared, cluster, 0)
         call = driver().cuOccupancyMaxActiveClusters

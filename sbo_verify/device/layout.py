@@ -6,8 +6,10 @@ the numpy dtypes with which the host fills parameters and reads results.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 
@@ -108,7 +110,7 @@ class Struct:
         # CUtensorMap wants 64-byte alignment, which rounds the size up on the C++ side.
         rounded = -(-plain.itemsize // 64) * 64
         names = plain.names or ()
-        described = plain.fields or {}
+        described: Mapping[str, tuple[Any, ...]] = plain.fields or {}
         return np.dtype(
             {
                 "names": list(names),

@@ -7,6 +7,7 @@ GPU answered.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,8 +37,25 @@ class ArenaError(ValueError):
     """A launch that needs more memory than there is; the message says how much is allowed."""
 
 
-class LaunchHungError(RuntimeError):
-    """A launch that did not end even after it was told to stop. The process must end."""
+class GpuLostError(RuntimeError):
+    """The process's GPU context is of no more use: the process must end.
+
+    `what` is the word for a fault record.
+    """
+
+    what = ""
+
+
+class LaunchHungError(GpuLostError):
+    """A launch that did not end even after it was told to stop."""
+
+    what = "launch hung"
+
+
+class LaunchFailedError(GpuLostError):
+    """A launch that the GPU ended with an error, such as an illegal address."""
+
+    what = "launch failed"
 
 
 @dataclass(frozen=True)
@@ -211,7 +229,17 @@ class MicroKernel:
         self.kernel.allow_dynamic_shared(dynamic_shared, percent)
 
     def run(self, shot: Shot) -> RawLaunch:
-        """Launch once and wait. Raises `LaunchHungError` when the launch cannot be ended."""
+        """Launch once and wait.
+
+        Raises `LaunchHungError` when the launch cannot be ended, `LaunchFailedError` when the GPU
+        ended it with an error.
+        """
+        try:
+            return self._run(shot)
+        except self.arena.cupy.cuda.runtime.CUDARuntimeError as error:
+            raise LaunchFailedError(str(error)) from error
+
+    def _run(self, shot: Shot) -> RawLaunch:
         arena = self.arena
         dynamic = self.dynamic_shared(shot.tile_bytes, shot.ctas_per_sm)
         self._prepare(dynamic, shot.ctas_per_sm)
@@ -292,7 +320,7 @@ class MicroKernel:
 
 
 def _offset(dtype: np.dtype[np.void], name: str) -> int:
-    described = dtype.fields or {}
+    described: Mapping[str, tuple[Any, ...]] = dtype.fields or {}
     return int(described[name][1])
 
 

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+# `#define CUDA_VERSION 13000` and `#define CCCL_VERSION 3000003`.
+VERSION_LINE = re.compile(r"^#\s*define (?:CUDA|CCCL)_VERSION \d+")
 
 
 class ToolchainError(RuntimeError):
@@ -70,8 +74,8 @@ def cuda_include_folders() -> tuple[str, ...]:
     """
     candidates: list[Path] = []
     spec = importlib.util.find_spec("nvidia")
-    for root in (spec.submodule_search_locations or []) if spec else []:
-        candidates.append(Path(root) / "cu13" / "include")
+    roots = (spec.submodule_search_locations or []) if spec else []
+    candidates.extend(Path(root) / "cu13" / "include" for root in roots)
     candidates.append(Path(os.environ.get("CUDA_HOME", "/usr/local/cuda")) / "include")
     present = [folder for folder in candidates if (folder / "cuda_runtime.h").is_file()]
     if not present:
@@ -88,6 +92,20 @@ def cuda_include_folders() -> tuple[str, ...]:
         if (folder / extra / "cuda" / "atomic").is_file()
     ]
     return tuple(f"-I{folder}" for folder in (*with_atomic[:1], *present[:1]))
+
+
+@cache
+def cuda_header_versions() -> tuple[str, ...]:
+    """The texts in which CUDA's headers say their version, for a cache's key."""
+    files = ("cuda/std/__cccl/version.h", "cuda.h")
+    roots = [Path(option.removeprefix("-I")) for option in cuda_include_folders()]
+    texts = [
+        (root / file).read_text(errors="replace")
+        for root in roots
+        for file in files
+        if (root / file).is_file()
+    ]
+    return tuple(line for text in texts for line in text.splitlines() if VERSION_LINE.match(line))
 
 
 def compile_source(
@@ -114,7 +132,7 @@ def compile_source(
 
 
 def _bytes(size_of: Any, get: Any, program: Any) -> bytes:  # noqa: ANN401 - cuda.bindings has no types
-    buffer = b" " * _checked(size_of(program))
+    buffer = b" " * int(_checked(size_of(program)))
     _checked(get(program, buffer))
     return buffer
 

@@ -11,7 +11,10 @@ from pathlib import Path
 from sbo_verify.device.layout import ENUMS, HISTOGRAM_BINS, STRUCTS
 from sbo_verify.protocol import Protocol, Site, Variant
 
-KERNELS = Path(__file__).resolve().parents[2] / "kernels"
+_PACKAGE = Path(__file__).resolve().parents[1]
+# An installation carries its kernels inside the package; a checkout has them beside it.
+_INSTALLED_KERNELS = _PACKAGE / "_kernels"
+KERNELS = _INSTALLED_KERNELS if _INSTALLED_KERNELS.is_dir() else _PACKAGE.parent / "kernels"
 GENERATED_HEADER = "sites.cuh"
 
 

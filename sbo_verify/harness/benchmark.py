@@ -67,7 +67,7 @@ def copy_bandwidth(arena: Arena, size: int) -> float:
         end.record()
         end.synchronize()
         times.append(cupy.cuda.get_elapsed_time(start, end) * 1e-3)
-    return 2 * size / median(times)
+    return 2 * size / float(median(times))
 
 
 def benchmark(bench: Bench, row: Row, seed: int) -> Iterator[Throughput]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from sbo_verify.harness.judgement import Evidence, judge_run
 from sbo_verify.harness.runner import Bench
-from sbo_verify.harness.session import Plan, conforms, read_code, stress_row
+from sbo_verify.harness.session import Plan, conforms, read_code, read_model, stress_row
 from sbo_verify.protocol import Row
 from sbo_verify.record import Launch, RowVerdict
 from sbo_verify.store import Run
@@ -41,6 +41,14 @@ def seconds_for(row: Row, rows: Sequence[Row], budget_seconds: float, workers: i
     return budget_seconds * workers * share_of(row) / total
 
 
+def longest_seconds_for(
+    row: Row, rows: Sequence[Row], budget_seconds: float, workers: int
+) -> float:
+    """Seconds after which even an unseen canary's stress ends."""
+    seconds = seconds_for(row, rows, budget_seconds, workers)
+    return min(seconds * CANARY_PATIENCE, budget_seconds * workers) if row.canary else seconds
+
+
 @dataclass
 class Gate:
     """One worker's half of the gate."""
@@ -52,20 +60,20 @@ class Gate:
     workers: int
 
     def examine(self, row: Row) -> RowVerdict:
-        """Read the row's code, stress it, and judge all that this run has recorded of it.
+        """Model, code and silicon of one row, and the verdict on all that this run has of it.
 
         Records that another worker left of this row before it died count too.
         """
+        read_model(self.run, self.plan.protocol, [row], lambda _row: None)
         reading = read_code(self.run, self.plan.protocol, [row], lambda _row: None)[row.name]
         if conforms(reading):
-            seconds = seconds_for(row, self.plan.rows, self.budget_seconds, self.workers)
             stress_row(
                 self.run,
                 self.bench,
                 row,
                 self.plan,
                 lambda _launch: None,
-                seconds=seconds * (CANARY_PATIENCE if row.canary else 1.0),
+                seconds=longest_seconds_for(row, self.plan.rows, self.budget_seconds, self.workers),
                 until_stale=row.canary,
             )
         return verdict_of(self.run, self.plan, row)
@@ -85,6 +93,9 @@ def verdict_of(run: Run, plan: Plan, row: Row) -> RowVerdict:
             settings=replace(run.settings, rows=[row.name]),
             code_readings=[each for each in evidence.code_readings if each.row == row.name],
             launches=[each for each in evidence.launches if each.row == row.name],
+            model_answers={
+                name: answer for name, answer in evidence.model_answers.items() if name == row.name
+            },
         )
     )
     return verdicts[0]

@@ -15,7 +15,7 @@ from typing import Self
 from sbo_verify.harness.tally import Tally, tally
 from sbo_verify.protocol import Protocol, Row, UnknownNameError
 from sbo_verify.rates import power
-from sbo_verify.record import CodeReading, Launch, RowVerdict, Settings, Summary
+from sbo_verify.record import CodeReading, Launch, ModelReading, RowVerdict, Settings, Summary
 from sbo_verify.store import Run
 from sbo_verify.verdict import (
     CodeVerdict,
@@ -70,8 +70,9 @@ class Evidence:
     ) -> Self:
         """The evidence in the folder of `run`; raises `StoreError` when it cannot be read.
 
-        What is not given comes from the verdict that the run itself wrote; a run that ended
-        before its verdict was interrupted, and finishes now.
+        Model answers that are not given are those that the run recorded; the rest comes from the
+        verdict that the run itself wrote. A run that ended before its verdict was interrupted,
+        and finishes now.
         """
         raw, before = run.raw(), run.verdict()
         if interrupted is None:
@@ -84,10 +85,20 @@ class Evidence:
             code_readings=raw.code_readings,
             launches=raw.launches,
             finished=(finished or datetime.now(UTC)).isoformat(timespec="seconds"),
-            model_answers=dict(model_answers or {}),
+            model_answers=_answers(raw.model_readings) if model_answers is None else model_answers,
             torn_lines=[str(line) for line in raw.torn_lines],
             interrupted=interrupted,
         )
+
+
+def _answers(readings: Sequence[ModelReading]) -> dict[str, ModelAnswer]:
+    """Recorded answers of the model level; where the ISA is open to readings, that is noted."""
+    answers: dict[str, ModelAnswer] = {}
+    for each in readings:
+        others = {name: word for name, word in each.readings.items() if word != each.verdict}
+        open_to = [f"under the reading {name!r} the model says {others[name]}" for name in others]
+        answers[each.row] = (ModelVerdict(each.verdict), [*open_to, *each.notes])
+    return answers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,6 +288,10 @@ def _reasons(words: _Words, counts: Tally, row: Row, *, silicon_ran: bool) -> li
         (
             words.joint is Joint.ALARM,
             f"is forbidden to be stale by the {words.source} verdict, yet was so in {observed}",
+        ),
+        (
+            words.joint is not Joint.ALARM and row.sound and counts.stale > 0,
+            f"is declared sound, yet was stale in {observed}",
         ),
         (
             words.joint is Joint.CODE_DIFFERS,

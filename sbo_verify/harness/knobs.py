@@ -145,7 +145,9 @@ def draw(rng: np.random.Generator) -> Knobs:
     The weights follow what showed weak behaviour on an H200: store noise over memory larger than
     L2, tiles of 4 to 64 KiB, reading from the tail.
     """
-    noise = _one(rng, {NoiseKind.STORE: 6, NoiseKind.ATOMIC: 1, NoiseKind.LOAD_STORE: 1, NoiseKind.NONE: 2})
+    noise = _one(
+        rng, {NoiseKind.STORE: 6, NoiseKind.ATOMIC: 1, NoiseKind.LOAD_STORE: 1, NoiseKind.NONE: 2}
+    )
     tile_bytes = _one(rng, {4 * KIB: 3, 16 * KIB: 5, 64 * KIB: 1})
     share = 0.0 if noise is NoiseKind.NONE else _one(rng, {0.2: 1, 0.4: 3, 0.6: 1})
     return Knobs(

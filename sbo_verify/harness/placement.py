@@ -1,4 +1,4 @@
-"""Which SMs (or clusters) produce, consume or make noise: drawn from the seed, checked afterwards."""
+"""Which SMs (or clusters) produce, consume or make noise: drawn, and checked afterwards."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Placement:
     cluster: int
 
 
-def place(
+def place(  # noqa: PLR0913 - a launch has this many dimensions
     geometry: Geometry,
     *,
     sm_count: int,
@@ -38,8 +38,9 @@ def place(
     """Draw roles for all units of the GPU: SMs, or clusters of two SMs.
 
     Producers and consumers of a pair are different units unless the variant puts both into one.
-    Raises `PlacementError` when no pair is left.
+    Raises `PlacementError` when no pair is left, `GeometryError` for a CTA count that forms none.
     """
+    geometry.check_ctas(ctas_per_sm)
     clustered = geometry.cluster > 1
     units = resident_clusters if clustered else sm_count
     units_per_pair_set = 1 if geometry.in_one_cta or geometry.reads_back or geometry.same_sm else 2

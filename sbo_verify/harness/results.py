@@ -55,8 +55,8 @@ def launch_record(
     )
 
 
-def hung_record(knobs: dict[str, Any], name: dict[str, Any]) -> Launch:
-    """The record of a launch of which nothing came back."""
+def lost_record(what: str, knobs: dict[str, Any], name: dict[str, Any]) -> Launch:
+    """The record of a launch of which nothing came back; `what` is a word of `record.Fault`."""
     return Launch(
         knobs=knobs,
         planned=0,
@@ -67,7 +67,7 @@ def hung_record(knobs: dict[str, Any], name: dict[str, Any]) -> Launch:
         overshoots=0,
         elapsed_seconds=0.0,
         histogram=[],
-        fault=asdict(empty_fault(HUNG)),
+        fault=asdict(empty_fault(what)),
         **name,
     )
 

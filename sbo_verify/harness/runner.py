@@ -17,9 +17,9 @@ from sbo_verify.device.gpu import Gpu
 from sbo_verify.device.micro_kernel import TILE_POOL_BYTES, Arena, MicroKernel, Shot
 from sbo_verify.harness.knobs import Knobs, draw, generator
 from sbo_verify.harness.placement import Placement, misplaced, place
+from sbo_verify.harness.results import launch_record
 from sbo_verify.protocol import Protocol, Row
 from sbo_verify.protocols.signal_publish.sites import SignalPublish
-from sbo_verify.harness.results import launch_record
 from sbo_verify.record import Launch
 
 NANOSECONDS_PER_MS = 1_000_000
@@ -28,7 +28,7 @@ HANG_FACTOR = 8
 HANG_FLOOR_SECONDS = 30.0
 LONE_READERS_TILE_BYTES = 4096
 # What the kernel declares itself, rounded up; the loaded kernel says it exactly.
-STATIC_SHARED_BYTES = 2048
+STATIC_SHARED_BYTES = 1024
 UINT31 = 1 << 31
 # Leaves room for what the kernel and the driver keep for themselves.
 DRAWN_SHARED_BYTES = 200 * 1024
@@ -94,11 +94,10 @@ class Bench:
         knobs = fit(draw(rng).with_values(fixed), kernel.geometry, set(fixed))
         placement = self._place(kernel, knobs, rng)
         if "ring" not in fixed:
-            room = TILE_POOL_BYTES // (placement.pairs * knobs.tile_bytes)
-            knobs = replace(knobs, ring=max(1, min(knobs.ring, room)))
+            knobs = fit_ring(knobs, placement.pairs)
         return kernel, knobs, placement, int(rng.integers(UINT31))
 
-    def stress(
+    def stress(  # noqa: PLR0913 - what to run, and the three ways to end it
         self,
         row: Row,
         seed: int,
@@ -154,12 +153,19 @@ def fit(knobs: Knobs, geometry: Geometry, fixed: Collection[str] = ()) -> Knobs:
             ctas //= 2
     if "tile_bytes" not in fixed:
         # One thread reads a tile some twenty times slower than a whole group does.
-        tile_bytes = min(tile_bytes, LONE_READERS_TILE_BYTES) if geometry.reads_alone else tile_bytes
+        if geometry.reads_alone:
+            tile_bytes = min(tile_bytes, LONE_READERS_TILE_BYTES)
         while tile_bytes > _room(geometry, ctas):
             tile_bytes //= 2
     if "rounds" not in fixed and geometry.reads_alone:
         rounds = max(1, rounds // 5)
     return replace(knobs, ctas_per_sm=ctas, tile_bytes=tile_bytes, rounds=rounds)
+
+
+def fit_ring(knobs: Knobs, pairs: int) -> Knobs:
+    """Drawn knobs with a ring that lets the tiles of all pairs fit into the pool."""
+    room = TILE_POOL_BYTES // (pairs * knobs.tile_bytes)
+    return replace(knobs, ring=max(1, min(knobs.ring, room)))
 
 
 def _room(geometry: Geometry, ctas_per_sm: int) -> int:

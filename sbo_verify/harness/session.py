@@ -18,14 +18,23 @@ from pathlib import Path
 from sbo_verify.compiled.conformance import code_reading
 from sbo_verify.device.build import build
 from sbo_verify.device.gpu import Gpu, describe_machine
-from sbo_verify.device.micro_kernel import LaunchHungError
+from sbo_verify.device.micro_kernel import GpuLostError, LaunchHungError
 from sbo_verify.device.nvrtc import compiler_version
 from sbo_verify.harness.judgement import Evidence, judge_run
-from sbo_verify.harness.results import hung_record
+from sbo_verify.harness.results import lost_record
 from sbo_verify.harness.runner import HANG_FACTOR, HANG_FLOOR_SECONDS, Bench
 from sbo_verify.harness.watchdog import Watchdog
+from sbo_verify.model import judge
 from sbo_verify.protocol import Protocol, Row, UnknownNameError
-from sbo_verify.record import FORMAT_VERSION, CodeReading, Launch, RowVerdict, Settings, Summary
+from sbo_verify.record import (
+    FORMAT_VERSION,
+    CodeReading,
+    Launch,
+    ModelReading,
+    RowVerdict,
+    Settings,
+    Summary,
+)
 from sbo_verify.store import Run
 from sbo_verify.verdict import CodeVerdict
 
@@ -114,6 +123,29 @@ def settings_of(plan: Plan, gpu: Gpu | None, silicon_reason: str) -> Settings:
     )
 
 
+def read_model(
+    run: Run, protocol: Protocol, rows: Iterable[Row], on_row: Callable[[Row], None]
+) -> None:
+    """Judge every row under the memory model and record the answer."""
+    for row in rows:
+        answer = judge(protocol.name, row.variant)
+        run.append(
+            ModelReading(
+                row=row.name,
+                variant=protocol.hash_of(row.variant),
+                verdict=answer.verdict.value,
+                complete=answer.complete,
+                seconds=answer.seconds,
+                readings=answer.readings,
+                missing=answer.missing,
+                ordering=answer.ordering,
+                notes=answer.notes,
+                witness=None if answer.witness is None else [asdict(s) for s in answer.witness],
+            )
+        )
+        on_row(row)
+
+
 def read_code(
     run: Run, protocol: Protocol, rows: Iterable[Row], on_row: Callable[[Row], None]
 ) -> dict[str, CodeReading]:
@@ -139,14 +171,14 @@ def stress_row(  # noqa: PLR0913 - the parts of a row's stress
 ) -> list[Launch]:
     """All launches of one row, recorded one by one.
 
-    Raises `LaunchHungError` after recording it: the process's GPU context is lost and it must end.
+    Raises `GpuLostError` after recording it: the process's GPU context is lost and it must end.
     """
     timeout = float(plan.fixed.get("timeout_ms", "4000")) * 1e-3
     limit = WATCHDOG_FACTOR * (max(HANG_FLOOR_SECONDS, HANG_FACTOR * timeout) + 10 * timeout)
     watchdog = Watchdog()
     launches: list[Launch] = []
 
-    def leave_record() -> None:
+    def leave_record(what: str = LaunchHungError.what) -> None:
         name = {
             "row": row.name,
             "variant": plan.protocol.hash_of(row.variant),
@@ -155,7 +187,7 @@ def stress_row(  # noqa: PLR0913 - the parts of a row's stress
             "worker": bench.worker,
             "gpu": bench.gpu.uuid,
         }
-        run.append(hung_record(dict(plan.fixed), name))
+        run.append(lost_record(what, dict(plan.fixed), name))
 
     bench.kernel(row)
     stream = bench.stress(
@@ -170,8 +202,8 @@ def stress_row(  # noqa: PLR0913 - the parts of a row's stress
         try:
             with watchdog.guard(limit, leave_record):
                 launch = next(stream, None)
-        except LaunchHungError:
-            leave_record()
+        except GpuLostError as error:
+            leave_record(error.what)
             raise
         if launch is None:
             return launches
@@ -189,9 +221,7 @@ def conclude(
     run: Run, protocol: Protocol, *, interrupted: bool = False
 ) -> tuple[list[RowVerdict], Summary]:
     """Judge what the run's folder holds and write the verdict beside it."""
-    evidence = Evidence.of_run(
-        protocol, run, finished=datetime.now(UTC), interrupted=interrupted
-    )
+    evidence = Evidence.of_run(protocol, run, finished=datetime.now(UTC), interrupted=interrupted)
     verdicts, summary = judge_run(evidence)
     run.finish(verdicts, summary)
     return verdicts, summary

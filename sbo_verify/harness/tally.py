@@ -24,6 +24,7 @@ WORD_OF_FAULT = {
     "not placed as planned": SiliconVerdict.UNRELIABLE,
     "bulk load never completed": SiliconVerdict.UNRELIABLE,
     "launch hung": SiliconVerdict.UNRELIABLE,
+    "launch failed": SiliconVerdict.UNRELIABLE,
     "worker died": SiliconVerdict.UNRELIABLE,
 }
 
