@@ -59,7 +59,6 @@ def print_benchmark(cells: Iterable[Throughput], console: Console) -> None:
         "lowest..highest",
         "GB/s",
         "of HBM copy",
-        "of L2 copy",
     ):
         table.add_column(column, justify="right")
     for cell in cells:
@@ -71,7 +70,6 @@ def print_benchmark(cells: Iterable[Throughput], console: Console) -> None:
             f"{cell.lowest / 1e6:.1f}..{cell.highest / 1e6:.1f}",
             f"{cell.bytes_per_second / 1e9:.0f}",
             f"{cell.share_of_hbm_copy:.0%}",
-            f"{cell.share_of_l2_copy:.0%}",
         )
     console.print(table)
 
