@@ -84,10 +84,10 @@ def _selects_stress(config: pytest.Config) -> bool:
 
 def _why_no_silicon() -> str:
     """Empty where a Hopper GPU can be used."""
-    from sbo_verify.device.gpu import NoGpuError, describe_gpu  # noqa: PLC0415 - GPU machines only
+    from sbo_verify.device.gpu import NoGpuError, usable_gpus  # noqa: PLC0415 - GPU machines only
 
     try:
-        describe_gpu(0)
+        usable_gpus()
     except NoGpuError as error:
         return f"needs a Hopper GPU: {error}"
     return ""
@@ -118,11 +118,11 @@ def pytest_configure_node(node: Any) -> None:  # noqa: ANN401 - xdist has no typ
 
 
 def _create_run(config: pytest.Config, rows: list[Row], seed: int) -> str:
-    from sbo_verify.device.gpu import describe_gpu  # noqa: PLC0415 - GPU machines only
+    from sbo_verify.device.gpu import usable_gpus  # noqa: PLC0415 - GPU machines only
     from sbo_verify.harness.session import settings_of  # noqa: PLC0415
     from sbo_verify.store import Run, StoreError  # noqa: PLC0415
 
-    settings = settings_of(_plan(config, rows, seed), describe_gpu(0), "")
+    settings = settings_of(_plan(config, rows, seed), usable_gpus()[0], "")
     try:
         return str(Run.create(Path(config.option.out), settings).path)
     except StoreError as error:
@@ -205,14 +205,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(scope="session")
 def bench() -> Any:  # noqa: ANN401 - imported lazily
     """The GPU of this process, leased until the process ends."""
-    from sbo_verify.device.gpu import describe_gpu, open_gpu, visible_gpus  # noqa: PLC0415
+    from sbo_verify.device.gpu import open_gpu, usable_gpus  # noqa: PLC0415
     from sbo_verify.harness.lease import take_lease  # noqa: PLC0415
     from sbo_verify.harness.runner import Bench  # noqa: PLC0415
     from sbo_verify.protocols import PROTOCOLS  # noqa: PLC0415
 
-    lease = take_lease([describe_gpu(index).uuid for index in range(visible_gpus())])
+    gpus = usable_gpus()
+    lease = take_lease([gpu.uuid for gpu in gpus])
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
-    made = Bench(PROTOCOLS["signal_publish"], open_gpu(lease.gpu), worker)
+    made = Bench(PROTOCOLS["signal_publish"], open_gpu(gpus[lease.gpu].index), worker)
     yield made
     lease.release()
 

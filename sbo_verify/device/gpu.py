@@ -93,6 +93,20 @@ def describe_gpu(index: int = 0) -> Gpu:
     )
 
 
+def usable_gpus() -> list[Gpu]:
+    """Every visible device that can run sm_90a; `NoGpuError` says why there is none."""
+    usable: list[Gpu] = []
+    reasons: list[str] = []
+    for index in range(visible_gpus()):
+        try:
+            usable.append(describe_gpu(index))
+        except NoGpuError as error:
+            reasons.append(str(error))
+    if not usable:
+        raise NoGpuError("; ".join(reasons) or "no CUDA device is visible")
+    return usable
+
+
 def describe_machine(gpu: Gpu | None) -> Machine:
     """The machine of a run, for its settings record."""
     packages = {name: found for name in PACKAGES if (found := _version(name))}
