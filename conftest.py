@@ -6,6 +6,7 @@ run's folder and judges the run at the end; workers lease a GPU and append recor
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import shutil
@@ -97,7 +98,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Refuse bad options, draw the seed, look for a GPU, make the run's folder."""
     config.addinivalue_line("markers", "silicon: needs a Hopper GPU")
     config.stash[_CRASHES] = []
-    if config.option.budget <= 0:
+    if not 0 < config.option.budget < math.inf:
         message = f"--budget is {config.option.budget}; allowed is a number of seconds above 0"
         raise pytest.UsageError(message)
     rows = _rows(config)

@@ -12,12 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from written_runs import code_reading, fault, launch, settings
 
-from sbo_verify.harness.judgement import (
-    Evidence,
-    JudgementError,
-    ModelAnswer,
-    judge_run,
-)
+from sbo_verify.harness.judgement import Evidence, JudgementError, ModelAnswer, judge_run
 from sbo_verify.harness.tally import WORD_OF_FAULT, UnknownFaultError
 from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
 from sbo_verify.rates import power, upper_bound

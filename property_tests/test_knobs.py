@@ -33,7 +33,7 @@ DRAWS = 300
 PUBLISHED = SIGNAL_PUBLISH.row("full_wait-atom_release")
 
 # Knob, values at both ends of what is allowed, values just outside, and how that is said.
-RANGES = [
+RANGES: list[tuple[str, list[float], list[float], str]] = [
     ("noise_share", [0.0, 0.9], [-0.01, 0.91, float("nan")], "0.0 to 0.9"),
     ("noise_bytes", [0, 64 << 30], [-16, (64 << 30) + 16], "0 to 68719476736"),
     ("tile_bytes", [16, 227 * 1024], [0, 227 * 1024 + 16], "16 to 232448"),

@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from itertools import combinations, permutations, product
 
 import pytest
+from random_programs import Case, draw
 
-from sbo_verify.model.condition import Both, Compare, RegisterOf
+from sbo_verify.model.condition import Both, Compare, MemoryAt, RegisterOf
 from sbo_verify.model.litmus import read_text
-from sbo_verify.model.search import all_witnesses
+from sbo_verify.model.search import all_witnesses, find
 
 Pair = tuple[int, int]
 Pairs = frozenset[Pair]
@@ -36,22 +37,6 @@ class Ev:
     adds: int = -1  # for the write of an atomic or a copy: index of the read it takes from
     is_async: bool = False
     ordered: bool = True
-
-
-@dataclass(frozen=True)
-class Case:
-    """A program: a (cta, gpu) for every thread, and its instructions as text."""
-
-    places: tuple[tuple[int, int], ...]
-    threads: tuple[tuple[str, ...], ...]
-
-    def text(self) -> str:
-        """The litmus text."""
-        head = " | ".join(f"P{i}@cta {c},gpu {g}" for i, (c, g) in enumerate(self.places))
-        height = max(map(len, self.threads))
-        rows = [" | ".join(t[r] if r < len(t) else "" for t in self.threads) for r in range(height)]
-        body = " ;\n".join([head, *rows])
-        return f"PTX case\n{{\nx = 0; y = 0;\n}}\n {body} ;\nexists (x == 0)\n"
 
 
 def closure(pairs: set[Pair] | Pairs) -> Pairs:
@@ -180,19 +165,32 @@ class Oracle:
 
     def outcomes(self) -> set[Outcome]:
         """The values of all registers, for every allowed execution."""
+        found: set[Outcome] = set()
+        for values, rf in self.valued():
+            outcome = tuple(values[read] for _, _, read in self.registers)
+            if outcome not in found and any(self.finals(rf, c, values) for c in self.causes(rf)):
+                found.add(outcome)
+        return found
+
+    def final_states(self) -> set[tuple[int, int]]:
+        """The values of x and y at the end, for every allowed execution."""
+        return {
+            state
+            for values, rf in self.valued()
+            for cause in self.causes(rf)
+            for state in self.finals(rf, cause, values)
+        }
+
+    def valued(self) -> Iterator[tuple[dict[int, int], dict[int, int]]]:
+        """Every reads-from with the values that follow from it."""
         reads = [i for i in self.memory if self.ev[i].kind == "R"]
         writes = [i for i in self.memory if self.ev[i].kind == "W"]
         sources = [[w for w in writes if self.ev[w].loc == self.ev[r].loc] for r in reads]
-        found: set[Outcome] = set()
         for choice in product(*sources):
             rf = dict(zip(reads, choice, strict=True))
             values = self.values(rf)
-            if values is None:
-                continue
-            outcome = tuple(values[read] for _, _, read in self.registers)
-            if outcome not in found and self.allowed(rf):
-                found.add(outcome)
-        return found
+            if values is not None:
+                yield values, rf
 
     def values(self, rf: dict[int, int]) -> dict[int, int] | None:
         """Values of all events; None where one would justify itself."""
@@ -208,8 +206,8 @@ class Oracle:
                     values[i] = values[event.adds] + event.const
         return values if len(values) == len(self.memory) else None
 
-    def allowed(self, rf: dict[int, int]) -> bool:
-        """Is there an order of fence.sc, and a coherence, under which the axioms hold?"""
+    def causes(self, rf: dict[int, int]) -> Iterator[set[Pair]]:
+        """Causality order for every order of fence.sc that does not contradict it."""
         observed = {(w, r) for r, w in rf.items() if (w, r) in self.ms}
         while True:
             more = {
@@ -237,9 +235,7 @@ class Oracle:
                 continue
             kept = {(a, b) for a in self.memory for b in self.memory if self.preserved(base, a, b)}
             cause = kept | {(w, y) for w, r in observed for z, y in kept if r == z}
-            if self.coherent(rf, cause):
-                return True
-        return False
+            yield cause
 
     def synchronizes(self, observed: set[Pair]) -> set[Pair]:
         """Release patterns that acquire patterns observe, with ends that are morally strong."""
@@ -289,19 +285,24 @@ class Oracle:
         )
         return any((f, g) in base for f in out for g in into)
 
-    def coherent(self, rf: dict[int, int], cause: set[Pair]) -> bool:
-        """Is there for every location a partial coherence order that keeps the axioms?"""
+    def finals(
+        self, rf: dict[int, int], cause: set[Pair], values: dict[int, int]
+    ) -> set[tuple[int, int]]:
+        """The final x and y under every coherence order that keeps the axioms; none: forbidden."""
+        ends: list[set[int]] = []
         for first, loc in enumerate(("x", "y")):
             writes = [i for i in self.memory if self.ev[i].kind == "W" and self.ev[i].loc == loc]
             writes.remove(first)
             here = {r: w for r, w in rf.items() if self.ev[r].loc == loc}
+            ends.append(set())
             if any((r, w) in cause for r, w in here.items()):
-                return False
-            shapes = [{(writes[a], writes[b]) for a, b in s} for s in ORDERS[len(writes)]]
-            start = {(first, write) for write in writes}
-            if not any(self.keeps(here, cause, shape | start, writes) for shape in shapes):
-                return False
-        return True
+                return set()
+            for shape in ORDERS[len(writes)]:
+                co = {(writes[a], writes[b]) for a, b in shape} | {(first, w) for w in writes}
+                if self.keeps(here, cause, co, writes):
+                    last = set(writes or [first]) - {a for a, _ in co}
+                    ends[-1] |= {values[w] for w in last or {first}}
+        return set(product(ends[0], ends[1]))
 
     def keeps(self, rf: dict[int, int], cause: set[Pair], co: set[Pair], writes: list[int]) -> bool:
         """Coherence, causality and atomicity at one location, for one coherence order."""
@@ -332,48 +333,6 @@ def of_the_model(case: Case) -> set[Outcome]:
     return found
 
 
-def draw(rng: random.Random) -> Case:
-    """A random program of two or three threads; the kinds of instruction are drawn per program."""
-    places = tuple(
-        (rng.randrange(2), int(rng.random() < 0.15)) for _ in range(rng.choice((2, 2, 3)))
-    )
-    kinds = ["ld", "st", "fence", *rng.choices(["atom", "bulk", "ld", "st"], k=2)]
-    writes = {"x": 0, "y": 0}
-    budget = rng.randint(3, 6)
-    threads: list[list[str]] = [[] for _ in places]
-    register = 0
-    for _ in range(budget):
-        thread = threads[rng.randrange(len(threads))]
-        loc, scope = rng.choice("xy"), rng.choice(("cta", "gpu", "sys"))
-        kind = rng.choice(kinds)
-        if kind in {"st", "atom", "bulk"} and writes[loc] >= 3:
-            kind = "ld"
-        if kind == "ld":
-            form = rng.choice(("weak", f"relaxed.{scope}", f"acquire.{scope}"))
-            thread.append(f"ld.{form} r{register}, {loc}")
-            register += 1
-        elif kind == "fence":
-            form = rng.choice(("sc", "acq_rel", "acquire", "release"))
-            thread.append(rng.choice((f"fence.{form}.{scope}", "fence.proxy.async")))
-        elif kind == "st":
-            writes[loc] += 1
-            form = rng.choice(("weak", f"relaxed.{scope}", f"release.{scope}"))
-            thread.append(f"st.{form} {loc}, {rng.randint(1, 2)}")
-        elif kind == "atom":
-            writes[loc] += 1
-            order = rng.choice(("relaxed", "acquire", "release", "acq_rel"))
-            thread.append(f"atom.{order}.{scope}.add r{register}, {loc}, 1")
-            register += 1
-        else:
-            writes[loc] += 1
-            other = "y" if loc == "x" else "x"
-            thread.append(f"cp.async.bulk.global.shared::cta.bulk_group {loc}, {other}")
-            thread.append("cp.async.bulk.commit_group")
-            if rng.random() < 0.7:
-                thread.append(f"cp.async.bulk.wait_group{rng.choice(('', '.read'))} 0")
-    return Case(places, tuple(map(tuple, threads)))
-
-
 @pytest.mark.parametrize("seed", range(8))
 def test_random_programs_have_the_outcomes_that_the_definitions_give(seed: int) -> None:
     rng = random.Random(seed)
@@ -382,6 +341,25 @@ def test_random_programs_have_the_outcomes_that_the_definitions_give(seed: int) 
         if not any(case.threads):
             continue
         assert of_the_model(case) == Oracle(case).outcomes(), case.text()
+
+
+@pytest.mark.parametrize("seed", range(100, 104))
+def test_random_programs_end_in_the_memories_that_the_definitions_give(seed: int) -> None:
+    rng = random.Random(seed)
+    for _ in range(25):
+        case = draw(rng)
+        if not any(case.threads):
+            continue
+        program = read_text(case.text())
+        found = {
+            (x, y)
+            for x, y in product(range(7), range(7))
+            if find(
+                program,
+                Both((Compare(MemoryAt("x"), "==", x), Compare(MemoryAt("y"), "==", y))),
+            ).witness
+        }
+        assert found == Oracle(case).final_states(), case.text()
 
 
 def test_the_oracle_itself_knows_message_passing() -> None:

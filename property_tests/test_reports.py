@@ -62,7 +62,9 @@ def recorded_figures() -> set[str]:
 
 def figures_in(text: str) -> set[str]:
     """Numbers with thousands separators: the form in which prose gives counts."""
-    return {word.strip(".,;:|()*`") for word in text.split() if word.count(",") and word[0].isdigit()}
+    return {
+        word.strip(".,;:|()*`") for word in text.split() if word.count(",") and word[0].isdigit()
+    }
 
 
 def strangers(text: str) -> set[str]:

@@ -248,7 +248,10 @@ def test_another_format_version_is_refused_by_its_number_and_commit(run: Run) ->
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ('{"kind": "verdikt"}', "line 1: unknown kind 'verdikt'; this version reads 'model', 'code',"),
+        (
+            '{"kind": "verdikt"}',
+            "line 1: unknown kind 'verdikt'; this version reads 'model', 'code',",
+        ),
         ('{"row": "x"}', "line 1: unknown kind None"),
         ('{"kind": "summary"}', "line 1: unknown kind 'summary'"),
         ('{"kind": "launch", "row": "x"}', "line 1: record of kind 'launch' has other fields"),

@@ -13,6 +13,7 @@ from rich.console import Console
 from sbo_verify import __version__
 from sbo_verify.cli.examination import examine_variants, findings_of, print_findings
 from sbo_verify.cli.options import (
+    SECONDS,
     as_json,
     gpu_option,
     knob_option,
@@ -191,7 +192,7 @@ def bench_command(**options: Any) -> int:  # noqa: ANN401 - click passes options
 @click.option("--seed", type=int, default=0, show_default=True, help="The first seed.")
 @click.option(
     "--within",
-    type=click.FloatRange(min=0.001),
+    type=SECONDS,
     default=2.0,
     show_default=True,
     help="GPU seconds in which a canary must be seen.",

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from sbo_verify.cli.commands import app
-from sbo_verify.cli.options import as_json, protocol_option
+from sbo_verify.cli.options import SECONDS, as_json, protocol_option
 from sbo_verify.model import Budget, LitmusAnswer, ModelAnswer, judge, judge_litmus, single_changes
 from sbo_verify.protocol import Row
 from sbo_verify.protocols import protocol_named
@@ -23,7 +23,7 @@ HOLDS = {True: "holds", False: "does not hold", None: "unknown"}
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0.001),
+    type=SECONDS,
     default=Budget().seconds,
     show_default=True,
     help="Budget of one file; a search that exceeds it answers unknown.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,25 @@ DEFAULT_SECONDS = 2.0
 DEFAULT_PROTOCOL = next(iter(PROTOCOLS))
 
 Command = Callable[..., Any]
+
+
+class Seconds(click.FloatRange):
+    """A time above 0; neither endless nor "not a number", which compare as if allowed."""
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - as click has it
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        """The seconds in `value`."""
+        seconds = float(super().convert(value, param, ctx))
+        if not isfinite(seconds):
+            self.fail(f"{value} is no number of seconds", param, ctx)
+        return seconds
+
+
+SECONDS = Seconds(min=0.001)
 
 
 def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -62,7 +82,7 @@ run_options = _options(
     ),
     click.option(
         "--seconds",
-        type=click.FloatRange(min=0.001),
+        type=SECONDS,
         default=DEFAULT_SECONDS,
         show_default=True,
         help="GPU seconds for each variant.",

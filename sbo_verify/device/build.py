@@ -126,7 +126,7 @@ def build(
         return kept
     result = compile_source(source, f"{entry}.cu", headers, [*options(), *cuda_include_folders()])
     if not result.ok:
-        message = f"NVRTC {compiler_version()} refused {entry}:\n{result.log}"
+        message = f"{compiler_version()} refused {entry}:\n{result.log}"
         raise BuildError(message)
     artefact = Artefact(entry, result.ptx, result.cubin, compiler_version())
     _write(folder, artefact)

@@ -132,9 +132,11 @@ def compile_source(
 
 
 def _bytes(size_of: Any, get: Any, program: Any) -> bytes:  # noqa: ANN401 - cuda.bindings has no types
-    buffer = b" " * int(_checked(size_of(program)))
+    # NVRTC writes into the object itself, and Python shares every `bytes` of one byte.
+    size = int(_checked(size_of(program)))
+    buffer = b" " * max(size, 2)
     _checked(get(program, buffer))
-    return buffer
+    return buffer[:size]
 
 
 def _text(size_of: Any, get: Any, program: Any) -> str:  # noqa: ANN401 - cuda.bindings has no types

@@ -14,6 +14,8 @@ from sbo_verify.model.judge import (
     judge_program,
     single_changes,
 )
+from sbo_verify.model.picture import picture
+from sbo_verify.model.polling import PollAnswer, poll_answer
 from sbo_verify.model.scanner import LitmusError
 from sbo_verify.model.search import Budget
 
@@ -22,8 +24,11 @@ __all__ = [
     "LitmusAnswer",
     "LitmusError",
     "ModelAnswer",
+    "PollAnswer",
     "judge",
     "judge_litmus",
     "judge_program",
+    "picture",
+    "poll_answer",
     "single_changes",
 ]

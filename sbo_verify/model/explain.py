@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 
 from sbo_verify.model.axioms import Orders
-from sbo_verify.model.bulk import ISSUED
+from sbo_verify.model.bulk import ISSUED, SOURCES_READ
 from sbo_verify.model.events import Event, EventKind, Proxy
 from sbo_verify.model.relation import Relation, bits
 from sbo_verify.model.search import Witness
@@ -173,7 +173,7 @@ def steps(witness: Witness) -> list[Step]:
                 number=number[index],
                 actor=actor(orders, index),
                 instruction=event.text,
-                does=_does(event, x.values[index]),
+                does=_does(orders, index),
                 value=x.values[index],
                 memory=event.location.memory if event.location else None,
                 source=None if source is None else number.get(source),
@@ -183,17 +183,29 @@ def steps(witness: Witness) -> list[Step]:
     return result
 
 
-def _does(event: Event, value: int | None) -> str:
+def _does(orders: Orders, index: int) -> str:
+    s = orders.skeleton
+    event = s.events[index]
     if event.is_memory and event.location is not None:
         verb = "reads" if event.is_read else "writes"
-        return f"{verb} {event.location.address} = {value}"
+        return f"{verb} {event.location.address} = {orders.candidate.values[index]}"
+    if event.kind is EventKind.COMPLETION:
+        return _waits_for({rule for _, to, rule in s.completions if to == index})
     return {
         EventKind.FENCE: "orders what stands before and behind it",
         EventKind.PROXY_FENCE: f"joins the {event.proxy.value} proxy to the generic one",
         EventKind.BARRIER: "meets the other threads",
         EventKind.ISSUE: "hands the copy to the copy engine",
-        EventKind.COMPLETION: "waits for completion",
     }[event.kind]
+
+
+def _waits_for(rules: set[str]) -> str:
+    """What a wait has waited for: the rules of the edges that end there."""
+    if not rules:
+        return "waits for nothing: no copy that it covers"
+    if rules == {SOURCES_READ}:
+        return "waits until the sources are read, not for the destinations"
+    return "waits for completion: sources read, destinations written"
 
 
 def _linear(relation: Relation) -> list[int] | None:
@@ -225,6 +237,25 @@ def missing(witness: Witness, thread: int, register: str, fresh: int) -> Iterato
         for write in s.writers(place.memory) if place else []:
             if s.events[write].thread >= 0 and x.values[write] == fresh:
                 yield _gap(orders, write, read)
+
+
+def used_before_complete(witness: Witness, thread: int, register: str, fresh: int) -> bool:
+    """Is a read behind the stale value unordered, either way, with the bulk copy that writes there?
+
+    Such a copy may still be under way when the read is made.
+    """
+    orders = witness.orders
+    s, base = orders.skeleton, orders.base_causality
+    return any(
+        not s.events[write].ordered
+        and s.events[write].thread >= 0
+        and orders.candidate.values[write] == fresh
+        and (write, read) not in base
+        and (read, write) not in base
+        for _, read in links(witness, thread, register)
+        if (place := s.events[read].location) is not None
+        for write in s.writers(place.memory)
+    )
 
 
 def _gap(orders: Orders, write: int, read: int) -> str:

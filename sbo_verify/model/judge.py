@@ -23,6 +23,11 @@ from sbo_verify.protocol import UnknownNameError, Variant
 from sbo_verify.protocols.signal_publish.sites import SITES, Read, SignalPublish, refusals
 from sbo_verify.verdict import ModelVerdict
 
+UNDEFINED = (
+    "the bulk copy and the read of its destination are not ordered either way: the PTX ISA calls "
+    "the use of a destination before its copy is complete undefined behaviour, not only a weak "
+    "outcome (cp.async.bulk)"
+)
 OUTSIDE = "ld.global.nc is outside the model; counted as Allowed (PTX ISA, ld.global.nc)"
 
 
@@ -107,7 +112,10 @@ def judge(
             readings[reading.name] = verdict_of(_first_stale(asked, reading, budget)[0]).value
     witness = outcome.witness
     missing: list[str] = []
+    notes = [OUTSIDE] if variant.read is Read.NC else []
     if witness:
+        if explain.used_before_complete(witness, query.asked_thread, query.register, FRESH):
+            notes.append(UNDEFINED)
         gaps = explain.missing(witness, query.asked_thread, query.register, FRESH)
         missing = list(dict.fromkeys(gaps))
     chains: dict[str, list[explain.Edge]] = {}
@@ -123,7 +131,7 @@ def judge(
         readings=readings,
         question=query.name if witness else "",
         chains=chains,
-        notes=[OUTSIDE] if variant.read is Read.NC else [],
+        notes=notes,
         candidates=outcome.candidates,
     )
 

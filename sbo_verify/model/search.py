@@ -10,11 +10,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import permutations, product
+from itertools import product
 
 from sbo_verify.model import axioms
 from sbo_verify.model.barriers import Edges, meetings, named_by
-from sbo_verify.model.coherence import Choose, choose_coherence
+from sbo_verify.model.coherence import Choose, choose_coherence, linearized
 from sbo_verify.model.condition import Condition, MemoryAt, Not, RegisterOf, evaluate, terms
 from sbo_verify.model.domains import ValueFlow
 from sbo_verify.model.execution import Candidate, Skeleton
@@ -245,17 +245,15 @@ def _sources(skeleton: Skeleton, values: tuple[int | None, ...]) -> Iterator[dic
 
 
 def _fence_orders(skeleton: Skeleton, strong: Relation) -> Iterator[Relation]:
-    """Every order of the morally strong fences with `.sc`."""
-    seen: set[Relation] = set()
-    for order in permutations(skeleton.fence_sc):
-        rank = {fence: place for place, fence in enumerate(order)}
-        relation = Relation.of(
-            skeleton.size,
-            ((a, b) for a in order for b in order if rank[a] < rank[b] and (a, b) in strong),
-        )
-        if relation not in seen:
-            seen.add(relation)
-            yield relation
+    """Every order of the morally strong fences with `.sc` that keeps to program order.
+
+    One against program order contradicts causality, of which program order is a part.
+    """
+    fences = sum(1 << fence for fence in skeleton.fence_sc)
+    related = strong.within(fences, fences)
+    pairs = [(a, b) for a, b in related.pairs() if a < b]
+    for order in linearized(skeleton.program_order.within(fences, fences), pairs):
+        yield order & related
 
 
 def _registers(condition: Condition, traces: Sequence[Trace]) -> dict[RegisterOf | MemoryAt, int]:

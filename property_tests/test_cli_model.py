@@ -1,0 +1,212 @@
+"""The commands of the model level, and the help of every command."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import json
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import pytest
+
+from sbo_verify.cli import main, model_commands
+from sbo_verify.cli.commands import app
+from sbo_verify.model import Budget, LitmusAnswer, judge_litmus
+from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
+
+BULK = Path(__file__).parent / "litmus" / "bulk"
+EXPECTED = BULK / "expected.csv"
+PASS, UNKNOWN, USAGE = 0, 2, 254
+BROKEN, SOUND = "read_wait-release", "full_wait-atom_release"
+FILES = ("readback-no_wait.litmus", "readback-full_wait.litmus", "readback-read_wait.litmus")
+
+Said = tuple[int, str, str]
+Command = Callable[..., Said]
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs one command in this process: exit code, standard output, standard error."""
+
+    def run(*arguments: str) -> Said:
+        capsys.readouterr()
+        code = main([*arguments])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+# ---- model ----------------------------------------------------------------------------------
+
+
+def test_model_says_of_every_file_whether_its_condition_holds(command: Command) -> None:
+    with EXPECTED.open() as file:
+        holds = {row["file"]: row["condition_holds"] == "1" for row in csv.DictReader(file)}
+    paths = [str(BULK / name) for name in FILES]
+    code, out, err = command("model", *paths, "--json")
+    assert (code, err) == (PASS, "")
+    answers = json.loads(out)
+    assert [each["file"] for each in answers] == paths
+    assert [each["condition_holds"] for each in answers] == [holds[name] for name in FILES]
+    for each in answers:
+        assert each["complete"] is True
+        assert 0 < each["seconds"] < Budget().seconds
+        shown = each["condition_holds"] == (each["quantifier"] == "exists")
+        assert bool(each["witness"]) == shown
+    code, out, _ = command("model", *paths)
+    assert code == PASS
+    for name, line in zip(FILES, out.splitlines(), strict=True):
+        assert line.startswith(f"{BULK / name}: ")
+        assert (" does not hold (" in line) != holds[name]
+
+
+def test_a_file_that_depends_on_a_reading_says_so(command: Command) -> None:
+    with EXPECTED.open() as file:
+        (name, *_) = [
+            row["file"] for row in csv.DictReader(file) if row["condition_holds"] != row["lenient"]
+        ]
+    code, out, _ = command("model", str(BULK / name))
+    assert code == PASS
+    assert "; under the reading 'async_fence=lenient' it " in out
+
+
+MALFORMED = [
+    ("hope d, 1", "6:2: expected an instruction of the format, found 'hope'"),
+    ("st.weak d 1", "6:12: "),
+]
+
+
+@pytest.mark.parametrize(("instruction", "said"), MALFORMED)
+def test_a_malformed_file_is_refused_at_its_line_and_column(
+    instruction: str, said: str, command: Command, tmp_path: Path
+) -> None:
+    file = tmp_path / "malformed.litmus"
+    lines = ("PTX malformed", "{", "global d = 0;", "}", " P0@cta 0,gpu 0 ;", f" {instruction} ;")
+    file.write_text("\n".join([*lines, "exists (P0:r1 == 2)", ""]))
+    code, out, err = command("model", str(file))
+    assert (code, out) == (USAGE, "")
+    assert err.startswith(f"sbo-verify: {file}:{said}")
+
+
+def test_a_search_that_was_cut_off_is_unknown(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_off(file: Path, budget: Budget) -> LitmusAnswer:
+        return judge_litmus(file, replace(budget, candidates=1))
+
+    monkeypatch.setattr(model_commands, "judge_litmus", cut_off)
+    code, out, _ = command("model", str(BULK / FILES[1]), "--json")
+    assert code == UNKNOWN
+    (answer,) = json.loads(out)
+    assert (answer["condition_holds"], answer["complete"]) == (None, False)
+    assert " unknown (" in command("model", str(BULK / FILES[1]))[1]
+
+
+# ---- explain --------------------------------------------------------------------------------
+
+
+def test_an_allowed_row_is_explained_by_steps_and_what_would_forbid_it(command: Command) -> None:
+    code, out, err = command("explain", BROKEN)
+    assert (code, err) == (PASS, "")
+    assert out.startswith(f"{BROKEN}: a stale read is Allowed (")
+    steps = re.findall(r"^  (\d+)\. (.+) - (.+)$", out, re.MULTILINE)
+    assert [int(number) for number, _, _ in steps] == list(range(1, len(steps) + 1))
+    assert len(steps) > 5
+    said = out.split("What is missing:\n")[1]
+    missing, changes = said.split("\n\nSingle changes that forbid it:\n")
+    assert missing.strip()
+    assert [line.strip() for line in changes.splitlines()] == ["drain=full"]
+    assert "What orders the store" not in out
+
+
+def test_an_allowed_row_is_explained_as_json_too(command: Command) -> None:
+    code, out, _ = command("explain", BROKEN, "--json")
+    told = json.loads(out)
+    assert (code, told["row"], told["verdict"]) == (PASS, BROKEN, "Allowed")
+    assert [step["number"] for step in told["witness"]] == list(range(1, len(told["witness"]) + 1))
+    assert told["missing"]
+    assert told["single_changes_that_forbid"] == ["drain=full"]
+
+
+def test_a_forbidden_row_is_explained_by_its_chains(command: Command) -> None:
+    code, out, err = command("explain", SOUND)
+    assert (code, err) == (PASS, "")
+    assert out.startswith(f"{SOUND}: a stale read is Forbidden (")
+    chains = out.split("\n\nWhat orders the store before the read (")[1:]
+    assert len(chains) == 2, "one for each half of the tile"
+    for chain in chains:
+        edges = re.findall(r"^  \d+\. .+ -> .+ \[.+\]$", chain, re.MULTILINE)
+        assert "synchronizes: release pattern observed by acquire pattern" in edges[-2]
+        assert len(edges) == len(chain.strip().splitlines()) - 1
+    assert "Single changes" not in out
+    told = json.loads(command("explain", SOUND, "--json")[1])
+    assert (told["verdict"], told["witness"]) == ("Forbidden", None)
+    assert len(told["chains"]) == 2
+    assert told["single_changes_that_forbid"] == []
+
+
+def test_a_row_that_no_single_change_mends_says_so(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_commands, "single_changes", lambda _variant: {})
+    assert "none: no change of a single site is enough" in command("explain", BROKEN)[1]
+
+
+def test_a_row_is_explained_by_its_hash_too(command: Command) -> None:
+    code, out, _ = command("explain", SIGNAL_PUBLISH.hash_of(SIGNAL_PUBLISH.row(SOUND).variant))
+    assert (code, out.split(":")[0]) == (PASS, SOUND)
+
+
+# ---- help -----------------------------------------------------------------------------------
+
+COMMANDS = sorted(app.commands)
+
+
+def examples(name: str, told: str) -> list[str]:
+    """The commands that a help text shows, its usage line left out."""
+    return re.findall(rf"^ +sbo-verify ({name}\b.*)$", told, re.MULTILINE)
+
+
+def test_help_lists_every_command_and_the_exit_codes(command: Command) -> None:
+    for flag in ("-h", "--help"):
+        code, out, _ = command(flag)
+        assert code == PASS
+        assert all(f"\n  {name} " in out for name in COMMANDS)
+        assert "0 pass, 1 fail, 2 unknown" in out
+
+
+def test_no_command_at_all_is_answered_with_help(command: Command) -> None:
+    _, out, err = command()
+    assert "Commands:" in out + err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_an_example_that_can_be_typed(
+    name: str, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, err = command(name, "--help")
+    assert (code, err) == (PASS, "")
+    shown = examples(name, out)
+    assert shown
+    monkeypatch.chdir(tmp_path)
+    for file in ("property_tests/litmus/bulk/a.litmus", "test.litmus"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    for example in shown:
+        _, *words = shlex.split(example)
+        typed = [found for word in words for found in (glob.glob(word) or [word])]  # noqa: PTH207 - as a shell does
+        # Parsed and not run: an option that does not exist raises.
+        app.commands[name].make_context(name, typed).close()
+
+
+def test_an_example_that_cannot_be_typed_would_be_noticed() -> None:
+    (example,) = examples("list", "Usage: sbo-verify list [OPTIONS]\n\n  sbo-verify list --hope\n")
+    _, *words = shlex.split(example)
+    with pytest.raises(click.NoSuchOption):
+        app.commands["list"].make_context("list", words)

@@ -1,0 +1,245 @@
+"""The gate's half of one worker: how time is shared, and what it makes of what a row showed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import cast
+
+import pytest
+from fake_bench import FakeBench
+from hypothesis import given
+from hypothesis import strategies as st
+from written_runs import code_reading, fault, launch, settings
+
+from sbo_verify.device.micro_kernel import GpuLostError, LaunchFailedError, LaunchHungError
+from sbo_verify.harness import gate as gating
+from sbo_verify.harness.gate import (
+    Gate,
+    launches_of,
+    longest_seconds_for,
+    repeat_command,
+    seconds_for,
+    verdict_of,
+)
+from sbo_verify.harness.runner import Bench
+from sbo_verify.harness.session import Plan
+from sbo_verify.protocol import Protocol, Row
+from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
+from sbo_verify.record import CodeReading, Launch
+from sbo_verify.store import Run
+
+SOUND = "full_wait-atom_release"
+CANARY = "no_wait-relaxed"
+LUCKY = "read_wait-release"
+ROWS = (SOUND, CANARY, LUCKY)
+
+some_rows = st.lists(st.sampled_from(SIGNAL_PUBLISH.rows), min_size=1, unique_by=lambda r: r.name)
+budgets = st.floats(min_value=0.1, max_value=1e5)
+worker_counts = st.integers(min_value=1, max_value=64)
+
+
+def gate_of(
+    folder: Path, answers: dict[str, Sequence[Launch | Exception]]
+) -> tuple[Gate, FakeBench]:
+    """A gate over three rows, in which the bench answers as told."""
+    plan = Plan(
+        protocol=SIGNAL_PUBLISH,
+        rows=[SIGNAL_PUBLISH.row(name) for name in ROWS],
+        seed=7,
+        seconds=100.0,
+    )
+    bench = FakeBench(SIGNAL_PUBLISH, worker="gw1", answers=answers)
+    run = Run.create(folder, settings(ROWS))
+    made = Gate(run=run, bench=cast("Bench", bench), plan=plan, budget_seconds=100.0, workers=4)
+    return made, bench
+
+
+def examined(folder: Path, name: str, *answers: Launch | Exception) -> tuple[str, str, str]:
+    """Silicon word, joint word and outcome of one row that shows `answers`."""
+    gate, _ = gate_of(folder, {name: answers})
+    verdict = gate.examine(SIGNAL_PUBLISH.row(name))
+    assert (verdict.row, verdict.model_source, verdict.code) == (name, "computed", "as declared")
+    return verdict.silicon, verdict.joint, verdict.outcome
+
+
+# ---- time -----------------------------------------------------------------------------------
+
+
+@given(some_rows, budgets, worker_counts)
+def test_the_shares_of_all_rows_add_up_to_what_the_workers_have(
+    rows: list[Row], budget: float, workers: int
+) -> None:
+    shares = [seconds_for(row, rows, budget, workers) for row in rows]
+    assert min(shares) > 0
+    assert math.isclose(sum(shares), budget * workers)
+
+
+@given(some_rows, budgets, worker_counts)
+def test_how_much_a_row_is_stressed_does_not_depend_on_the_number_of_workers(
+    rows: list[Row], budget: float, workers: int
+) -> None:
+    """Workers take turns on a GPU, so that each second of theirs is a part of one."""
+    for row in rows:
+        alone = seconds_for(row, rows, budget, 1)
+        assert math.isclose(seconds_for(row, rows, budget, workers) / workers, alone)
+
+
+@given(some_rows, budgets, worker_counts)
+def test_only_an_unseen_canary_may_go_on_beyond_its_share_and_never_beyond_the_budget(
+    rows: list[Row], budget: float, workers: int
+) -> None:
+    for row in rows:
+        share = seconds_for(row, rows, budget, workers)
+        longest = longest_seconds_for(row, rows, budget, workers)
+        assert (longest == share) or row.canary
+        assert share <= longest * (1 + 1e-9)
+        assert longest <= budget * workers * (1 + 1e-9)
+
+
+def test_a_row_is_stressed_for_its_time_and_a_canary_until_it_is_seen(tmp_path: Path) -> None:
+    gate, bench = gate_of(tmp_path, {})
+    for row in gate.plan.rows:
+        gate.examine(row)
+    assert [name for name, _ in bench.asked] == list(ROWS)
+    for name, how in bench.asked:
+        row = SIGNAL_PUBLISH.row(name)
+        assert how["seconds"] == longest_seconds_for(row, gate.plan.rows, 100.0, 4)
+        assert how["until_stale"] == row.canary
+        assert how["seed"] == 7
+
+
+# ---- verdicts -------------------------------------------------------------------------------
+
+
+def test_a_sound_row_that_is_never_stale_passes(tmp_path: Path) -> None:
+    launches = [launch(SOUND, index=index) for index in range(3)]
+    assert examined(tmp_path, SOUND, *launches) == ("Never", "sound", "pass")
+
+
+def test_a_sound_row_with_one_stale_tile_is_an_alarm_and_fails(tmp_path: Path) -> None:
+    launches = [launch(SOUND), launch(SOUND, stale=1, index=1), launch(SOUND, index=2)]
+    assert examined(tmp_path, SOUND, *launches) == (
+        "Sometimes",
+        "ALARM: forbidden but seen",
+        "fail",
+    )
+
+
+def test_an_unseen_canary_is_unknown_and_a_seen_one_passes(tmp_path: Path) -> None:
+    assert examined(tmp_path, CANARY, launch(CANARY)) == (
+        "Never",
+        "broken, works by luck here",
+        "unknown",
+    )
+    assert examined(tmp_path, CANARY, launch(CANARY, stale=9)) == (
+        "Sometimes",
+        "broken, shown",
+        "pass",
+    )
+
+
+@pytest.mark.parametrize(
+    ("shown", "silicon"),
+    [
+        (launch(LUCKY), "Never"),
+        (launch(LUCKY, stale=4), "Sometimes"),
+        (launch(LUCKY, stale=10, observations=10), "Always"),
+        (
+            launch(LUCKY, observations=4, planned=9, fault=fault("threshold never reached")),
+            "threshold never reached",
+        ),
+        (
+            launch(LUCKY, observations=4, planned=9, fault=fault("signal overshot")),
+            "signal overshot",
+        ),
+    ],
+)
+def test_a_broken_row_that_is_no_canary_passes_whatever_it_shows(
+    shown: Launch, silicon: str, tmp_path: Path
+) -> None:
+    word, _, outcome = examined(tmp_path, LUCKY, shown)
+    assert (word, outcome) == (silicon, "pass")
+
+
+def test_a_sound_row_that_hangs_is_unknown(tmp_path: Path) -> None:
+    hung = launch(SOUND, observations=4, planned=9, fault=fault("threshold never reached"))
+    assert examined(tmp_path, SOUND, hung)[2] == "unknown"
+
+
+def test_a_row_without_any_launch_is_unknown(tmp_path: Path) -> None:
+    word, _, outcome = examined(tmp_path, SOUND)
+    assert (word, outcome) == ("did not run", "unknown")
+
+
+def test_code_that_is_not_as_declared_is_never_launched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def differing(
+        run: Run, _protocol: Protocol, rows: Iterable[Row], _on_row: Callable[[Row], None]
+    ) -> dict[str, CodeReading]:
+        readings = {
+            row.name: code_reading(row.name, verdict="differs", differences=["a difference"])
+            for row in rows
+        }
+        for reading in readings.values():
+            run.append(reading)
+        return readings
+
+    monkeypatch.setattr(gating, "read_code", differing)
+    gate, bench = gate_of(tmp_path, {})
+    verdict = gate.examine(SIGNAL_PUBLISH.row(SOUND))
+    assert bench.asked == []
+    assert (verdict.code, verdict.outcome) == ("differs", "fail")
+
+
+# ---- what others left -----------------------------------------------------------------------
+
+
+def test_a_stale_tile_that_a_dead_worker_recorded_still_counts(tmp_path: Path) -> None:
+    gate, _ = gate_of(tmp_path, {SOUND: [launch(SOUND, worker="gw1")]})
+    gate.run.append(launch(SOUND, stale=1, worker="gw0"))
+    verdict = gate.examine(SIGNAL_PUBLISH.row(SOUND))
+    assert (verdict.joint, verdict.outcome) == ("ALARM: forbidden but seen", "fail")
+    assert (verdict.stale, verdict.observations) == (1, 2_000_000)
+    workers = [each.worker for each in launches_of(gate.run, SIGNAL_PUBLISH.row(SOUND))]
+    assert workers == ["gw0", "gw1"]
+
+
+def test_what_other_rows_showed_is_not_held_against_a_row(tmp_path: Path) -> None:
+    gate, _ = gate_of(tmp_path, {})
+    gate.run.append(launch(CANARY, ahead_words=5))
+    gate.run.append(code_reading(LUCKY, verdict="differs"))
+    assert gate.examine(SIGNAL_PUBLISH.row(SOUND)).outcome == "pass"
+
+
+@pytest.mark.parametrize("error", [LaunchHungError("no end"), LaunchFailedError("bad address")])
+def test_a_lost_gpu_leaves_a_fault_record_and_is_raised(
+    error: GpuLostError, tmp_path: Path
+) -> None:
+    gate, _ = gate_of(tmp_path, {SOUND: [launch(SOUND), error]})
+    row = SIGNAL_PUBLISH.row(SOUND)
+    with pytest.raises(type(error)):
+        gate.examine(row)
+    good, lost = launches_of(gate.run, row)
+    assert good.fault is None
+    assert lost.fault is not None
+    assert lost.fault["what"] == error.what
+    assert (lost.index, lost.worker, lost.gpu, lost.observations) == (1, "gw1", "GPU-0", 0)
+    # The worker that replaces this one finds it.
+    again = verdict_of(gate.run, gate.plan, row)
+    assert (again.silicon, again.outcome) == ("unreliable", "unknown")
+
+
+def test_the_command_that_repeats_names_the_launch_that_told(tmp_path: Path) -> None:
+    gate, _ = gate_of(tmp_path, {})
+    row = SIGNAL_PUBLISH.row(SOUND)
+    gate.run.append(launch(SOUND, index=0))
+    gate.run.append(launch(CANARY, stale=5, index=1))
+    assert repeat_command(gate.run, row) == (
+        f"pytest stress/ --seed 7 --variants {SOUND} --require-gpu"
+    )
+    gate.run.append(launch(SOUND, index=2, fault=fault("launch hung")))
+    gate.run.append(launch(SOUND, stale=1, index=3))
+    assert repeat_command(gate.run, row) == f"sbo-verify replay {SOUND} --seed 7 --index 2"

@@ -1,0 +1,143 @@
+"""The model's answer as a picture: an SVG with a lane for every thread and every copy engine.
+
+Made of the same steps and edges as the sentences. Needs no program to draw it and no fonts but the
+reader's own; text of programs is escaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from html import escape
+
+from sbo_verify.model.explain import Edge, Step
+from sbo_verify.model.judge import ModelAnswer
+
+LANE_PX, ROW_PX, HEAD_PX, MARGIN_PX = 250, 34, 56, 16
+BOX_PX = (LANE_PX - 18, ROW_PX - 8)
+# As many characters as fit into a box of this width at 11 pixels.
+LETTERS = 38
+STYLE = (
+    "text{font:11px monospace;fill:#222}.head{font-weight:bold}.box{fill:#f4f4f4;stroke:#999}"
+    ".stale{fill:#ffd9d9;stroke:#c00}.lane{stroke:#ddd}.from{stroke:#27c;fill:none}"
+    ".edge{stroke:#283;fill:none}.gap{fill:#c00}"
+)
+
+
+def picture(answer: ModelAnswer) -> str:
+    """The SVG of an answer: the witness of Allowed, the first chain of Forbidden.
+
+    An answer with neither, one that is unknown, gives a picture that says so.
+    """
+    if answer.witness:
+        return _of_witness(answer.witness, answer.missing)
+    if answer.chains:
+        question, chain = next(iter(answer.chains.items()))
+        return _of_chain(question, chain)
+    return _svg(LANE_PX * 2, HEAD_PX, [_text(MARGIN_PX, HEAD_PX // 2, "unknown: budget spent")])
+
+
+def _of_witness(steps: Sequence[Step], missing: Sequence[str]) -> str:
+    lanes = list(dict.fromkeys(step.actor for step in steps))
+    row = {step.number: place for place, step in enumerate(steps)}
+    lane = {step.number: lanes.index(step.actor) for step in steps}
+    height = HEAD_PX + ROW_PX * len(steps) + ROW_PX * len(missing) + MARGIN_PX
+    parts = list(_lanes(lanes, HEAD_PX + ROW_PX * len(steps)))
+    stale = steps_that_miss(steps)
+    for step in steps:
+        box = _box(lane[step.number], row[step.number], _short(step), stale=step in stale)
+        title = f"<title>{escape(str(step))}</title>"
+        parts.append(f"<g>{title}{box}</g>")
+        if step.source is not None:
+            ends = [(lane[number], row[number]) for number in (step.source, step.number)]
+            parts.append(_arrow(ends[0], ends[1], "from"))
+    for place, gap in enumerate(missing):
+        y = HEAD_PX + ROW_PX * (len(steps) + place) + ROW_PX // 2
+        parts.append(_text(MARGIN_PX, y, f"missing: {gap}", "gap"))
+    longest = max((len(gap) for gap in missing), default=0) * 7 + 100
+    return _svg(max(LANE_PX * len(lanes), longest), height, parts)
+
+
+def steps_that_miss(steps: Sequence[Step]) -> list[Step]:
+    """The reads of a witness that did not see what they were to see: the last one, and noted ones.
+
+    The last read of the tile is the one asked about.
+    """
+    reads = [step for step in steps if step.does.startswith("reads")]
+    asked = [step for step in reads if step.instruction.split()[1:2] == ["r9,"]]
+    return [step for step in reads if step in asked or step.note]
+
+
+def _of_chain(question: str, chain: Sequence[Edge]) -> str:
+    ends = [(chain[0].first_actor, chain[0].first)]
+    rules: list[str | None] = []
+    for edge in chain:
+        if (edge.first_actor, edge.first) != ends[-1]:
+            ends.append((edge.first_actor, edge.first))
+            rules.append(None)
+        ends.append((edge.second_actor, edge.second))
+        rules.append(edge.rule)
+    lanes = list(dict.fromkeys(actor for actor, _ in ends))
+    bottom = HEAD_PX + ROW_PX * len(ends)
+    parts = list(_lanes(lanes, bottom))
+    place = [(lanes.index(actor), row) for row, (actor, _) in enumerate(ends)]
+    for (actor, text), (lane, row) in zip(ends, place, strict=True):
+        title = f"<title>{escape(f'{actor}: {text}')}</title>"
+        parts.append(f"<g>{title}{_box(lane, row, text, stale=False)}</g>")
+    for row, rule in enumerate(rules):
+        why = rule or "the copy writes what it has read"
+        arrow = _arrow(place[row], place[row + 1], "edge")
+        parts.append(f"<g><title>{escape(why)}</title>{arrow}</g>")
+        x = LANE_PX * len(lanes) + MARGIN_PX
+        parts.append(_text(x, HEAD_PX + ROW_PX * (row + 1) + 4, why))
+    parts.append(_text(MARGIN_PX, bottom + MARGIN_PX, question))
+    widest = max((len(rule or "") for rule in rules), default=0) * 7 + LANE_PX
+    return _svg(LANE_PX * len(lanes) + widest, bottom + 2 * MARGIN_PX, parts)
+
+
+def _lanes(names: Sequence[str], bottom: int) -> Iterator[str]:
+    for lane, name in enumerate(names):
+        x = LANE_PX * lane + LANE_PX // 2
+        yield f'<line class="lane" x1="{x}" y1="{HEAD_PX - 8}" x2="{x}" y2="{bottom}"/>'
+        yield _text(LANE_PX * lane + 10, HEAD_PX // 2, name, "head")
+
+
+def _box(lane: int, row: int, text: str, *, stale: bool) -> str:
+    x, y = LANE_PX * lane + 8, HEAD_PX + ROW_PX * row
+    kind = "stale" if stale else "box"
+    frame = f'<rect class="{kind}" x="{x}" y="{y}" width="{BOX_PX[0]}" height="{BOX_PX[1]}"/>'
+    short = text if len(text) <= LETTERS - 4 else f"{text[: LETTERS - 7]}..."
+    return frame + _text(x + 5, y + BOX_PX[1] // 2 + 4, short)
+
+
+def _short(step: Step) -> str:
+    """The number, and what a memory access does or which instruction it is."""
+    accesses = step.value is not None
+    return f"{step.number} {step.does if accesses else step.instruction}"
+
+
+def _arrow(start: tuple[int, int], end: tuple[int, int], kind: str) -> str:
+    points = []
+    for (lane, row), edge in ((start, BOX_PX[1]), (end, 0)):
+        points.append((LANE_PX * lane + LANE_PX // 2, HEAD_PX + ROW_PX * row + edge))
+    (x1, y1), (x2, y2) = points
+    return (
+        f'<path class="{kind}" marker-end="url(#tip)" '
+        f'd="M{x1},{y1} C{x1},{(y1 + y2) // 2} {x2},{(y1 + y2) // 2} {x2},{y2}"/>'
+    )
+
+
+def _text(x: int, y: int, text: str, kind: str = "") -> str:
+    named = f' class="{kind}"' if kind else ""
+    return f'<text{named} x="{x}" y="{y}">{escape(text)}</text>'
+
+
+def _svg(width: int, height: int, parts: Sequence[str]) -> str:
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+        f'viewBox="0 0 {width} {height}" role="img">'
+    )
+    tip = (
+        '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" '
+        'markerHeight="7" orient="auto"><path d="M0,0 L8,4 L0,8 z" fill="#555"/></marker></defs>'
+    )
+    return "\n".join([head, f"<style>{STYLE}</style>", tip, *parts, "</svg>"]) + "\n"
