@@ -210,3 +210,32 @@ def test_an_example_that_cannot_be_typed_would_be_noticed() -> None:
     _, *words = shlex.split(example)
     with pytest.raises(click.NoSuchOption):
         app.commands["list"].make_context("list", words)
+
+
+def test_a_file_that_is_not_utf_8_is_refused_at_its_byte(command: Command, tmp_path: Path) -> None:
+    file = tmp_path / "odd.litmus"
+    file.write_bytes(b"PTX odd\nab\xff")
+    code, _, err = command("model", str(file))
+    assert code == USAGE
+    assert f"{file}:2:3: expected text in UTF-8, found byte 0xff" in err
+
+
+def test_a_stale_execution_is_drawn_and_a_forbidden_one_refused(
+    command: Command, tmp_path: Path
+) -> None:
+    file = tmp_path / "stale.svg"
+    code, _, _ = command("explain", "read_wait-release", "--svg", str(file))
+    assert code == PASS
+    assert file.read_text().startswith("<svg")
+    other = tmp_path / "none.svg"
+    code, _, err = command("explain", "full_wait-atom_release", "--svg", str(other))
+    assert code == USAGE
+    assert "allows no stale read" in err
+    assert not other.exists()
+
+
+def test_a_poll_that_may_never_see_the_signal_is_explained(command: Command) -> None:
+    _, hangs, _ = command("explain", "poll_cta_scope")
+    assert "may fail for ever:\n  'ld.acquire.cta" in hangs
+    _, ends, _ = command("explain", "poll_equal")
+    assert "cannot fail for ever." in ends

@@ -308,7 +308,10 @@ def dotted(path: Path) -> str:
 def text_files() -> Iterator[Path]:
     for folder in TEXT_FOLDERS:
         for path in (ROOT / folder).rglob("*"):
-            if path.is_file() and path.suffix in TEXT_SUFFIXES and "__pycache__" not in path.parts:
+            # A record holds the command as it was given, output folder included: it is evidence.
+            recorded = folder == "reports" and path.parent != ROOT / folder
+            written = path.suffix in TEXT_SUFFIXES and "__pycache__" not in path.parts
+            if path.is_file() and written and not recorded:
                 yield path
     yield from ROOT.glob("*.md")
     yield from (ROOT / "pyproject.toml", ROOT / "conftest.py")

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from sbo_verify.cli.commands import app
 from sbo_verify.cli.options import SECONDS, as_json, protocol_option
-from sbo_verify.model import Budget, LitmusAnswer, ModelAnswer, judge, judge_litmus, single_changes
+from sbo_verify.model import (
+    Budget,
+    LitmusAnswer,
+    ModelAnswer,
+    PollAnswer,
+    judge,
+    judge_litmus,
+    picture,
+    poll_answer,
+    single_changes,
+)
 from sbo_verify.protocol import Row
 from sbo_verify.protocols import protocol_named
 from sbo_verify.verdict import ExitCode, ModelVerdict
@@ -50,13 +61,19 @@ def model_command(files: tuple[Path, ...], seconds: float, *, as_json: bool) -> 
 
 @app.command("explain")
 @click.argument("variant")
+@click.option(
+    "--svg",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Write the stale execution as a picture, too; only for a variant that allows one.",
+)
 @protocol_option
 @as_json
-def explain_command(variant: str, protocol: str, *, as_json: bool) -> int:
+def explain_command(variant: str, svg: Path | None, protocol: str, *, as_json: bool) -> int:
     """Say why a stale read is allowed or forbidden for a variant of the catalogue.
 
     \b
       sbo-verify explain read_wait-release
+      sbo-verify explain read_wait-release --svg stale.svg
 
     Allowed: the execution as numbered steps, the ordering that is missing, and every change of a
     single site that would forbid it. Forbidden: the chain of edges that orders the store before
@@ -66,11 +83,22 @@ def explain_command(variant: str, protocol: str, *, as_json: bool) -> int:
     row = chosen.row(variant)
     answer = judge(chosen.name, row.variant)
     mending = _mending(row) if answer.verdict is ModelVerdict.ALLOWED else []
+    poll = poll_answer(row.variant)  # type: ignore[arg-type]  # judged above, so of its type
+    if svg is not None:
+        if answer.witness is None:
+            message = f"{row.name} allows no stale read, so there is no execution to draw"
+            raise click.UsageError(message)
+        svg.write_text(picture(answer))
     if as_json:
-        data = {"row": row.name, **answer.to_json(), "single_changes_that_forbid": mending}
+        data = {
+            "row": row.name,
+            **answer.to_json(),
+            "single_changes_that_forbid": mending,
+            "poll": asdict(poll),
+        }
         click.echo(json.dumps(data, indent=2))
     else:
-        click.echo("\n".join(_explanation(row, answer, mending)))
+        click.echo("\n".join(_explanation(row, answer, poll, mending)))
     return ExitCode.UNKNOWN if answer.verdict is ModelVerdict.UNKNOWN else ExitCode.PASS
 
 
@@ -84,12 +112,18 @@ def _litmus_line(answer: LitmusAnswer) -> str:
     return "; ".join([line, *notes])
 
 
+def _liveness(poll: PollAnswer) -> list[str]:
+    told = "may fail for ever" if poll.may_fail_for_ever else "cannot fail for ever"
+    ending = ":" if poll.reasons else "."
+    return [f"A poll, if there is one, {told}{ending}", *(f"  {each}" for each in poll.reasons)]
+
+
 def _mending(row: Row) -> list[str]:
     changes = single_changes(row.variant)  # type: ignore[arg-type]  # judged above, so of its type
     return [change for change, verdict in changes.items() if verdict is ModelVerdict.FORBIDDEN]
 
 
-def _explanation(row: Row, answer: ModelAnswer, mending: list[str]) -> list[str]:
+def _explanation(row: Row, answer: ModelAnswer, poll: PollAnswer, mending: list[str]) -> list[str]:
     lines = [f"{row.name}: a stale read is {answer.verdict} ({answer.seconds:.3f} s)"]
     lines += [f"note: {note}" for note in answer.notes]
     lines += [
@@ -97,6 +131,7 @@ def _explanation(row: Row, answer: ModelAnswer, mending: list[str]) -> list[str]
         for name, word in answer.readings.items()
         if word != answer.verdict
     ]
+    lines += _liveness(poll)
     if answer.witness is not None:
         lines += ["", f"An execution with a stale read ({answer.question}):"]
         lines += [f"  {step}" for step in answer.witness]

@@ -35,7 +35,7 @@ from sbo_verify.model.program import (
     Store,
     Thread,
 )
-from sbo_verify.model.scanner import Scanner
+from sbo_verify.model.scanner import LitmusError, Scanner
 from sbo_verify.vocabulary import Space
 
 SPACES = {"shared": Space.SHARED, "global": Space.GLOBAL}
@@ -53,7 +53,15 @@ class _Declared:
 
 def read_file(path: Path) -> Program:
     """The program of a litmus file; raises `LitmusError` with file, line and column."""
-    return read_text(path.read_text(encoding="utf-8"), str(path))
+    raw = path.read_bytes()
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        before = raw[: error.start]
+        line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
+        found = f"byte 0x{raw[error.start]:02x}"
+        raise LitmusError(str(path), line, column, "text in UTF-8", found) from error
+    return read_text(text, str(path))
 
 
 def read_text(text: str, file: str = "<text>") -> Program:
