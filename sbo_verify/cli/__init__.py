@@ -15,6 +15,7 @@ import click
 from sbo_verify.cli import model_commands as _model_commands  # noqa: F401 - adds its commands
 from sbo_verify.cli.commands import app
 from sbo_verify.device.build import BuildError, CacheError
+from sbo_verify.device.driver import DriverError
 from sbo_verify.device.geometry import GeometryError
 from sbo_verify.device.gpu import NoGpuError
 from sbo_verify.device.micro_kernel import ArenaError, GpuLostError
@@ -40,6 +41,7 @@ CODES: dict[type[Exception], ExitCode] = {
     NoGpuError: ExitCode.UNKNOWN,
     ToolchainError: ExitCode.UNKNOWN,
     GpuLostError: ExitCode.UNKNOWN,
+    DriverError: ExitCode.UNKNOWN,
     LitmusError: ExitCode.USAGE,
     BuildError: ExitCode.FAIL,
 }
@@ -54,6 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.USAGE
     except (click.Abort, KeyboardInterrupt):
         return _complain("interrupted", ExitCode.UNKNOWN)
+    except SystemExit:
+        # click and rich leave with 1, which means fail here, when nobody reads their output on.
+        return ExitCode.UNKNOWN
     except tuple(CODES) as error:
         code = next(code for kind, code in CODES.items() if isinstance(error, kind))
         return _complain(str(error), code)
