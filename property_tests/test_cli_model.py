@@ -16,7 +16,7 @@ import pytest
 
 from sbo_verify.cli import main, model_commands
 from sbo_verify.cli.commands import app
-from sbo_verify.model import Budget, LitmusAnswer, judge_litmus
+from sbo_verify.model import Budget, LitmusAnswer, PollAnswer, judge_litmus
 from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
 
 BULK = Path(__file__).parent / "litmus" / "bulk"
@@ -239,3 +239,13 @@ def test_a_poll_that_may_never_see_the_signal_is_explained(command: Command) -> 
     assert "may fail for ever:\n  'ld.acquire.cta" in hangs
     _, ends, _ = command("explain", "poll_equal")
     assert "cannot fail for ever." in ends
+
+
+def test_a_poll_whose_search_was_cut_off_is_not_called_safe(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_off = PollAnswer(may_fail_for_ever=False, reasons=[], complete=False)
+    monkeypatch.setattr(model_commands, "poll_answer", lambda _variant: cut_off)
+    _, out, _ = command("explain", "poll_equal")
+    assert "is unknown: the search was cut off" in out
+    assert "cannot fail" not in out

@@ -113,6 +113,8 @@ def _litmus_line(answer: LitmusAnswer) -> str:
 
 
 def _liveness(poll: PollAnswer) -> list[str]:
+    if not poll.may_fail_for_ever and not poll.complete:
+        return ["Whether a poll can fail for ever is unknown: the search was cut off."]
     told = "may fail for ever" if poll.may_fail_for_ever else "cannot fail for ever"
     ending = ":" if poll.reasons else "."
     return [f"A poll, if there is one, {told}{ending}", *(f"  {each}" for each in poll.reasons)]

@@ -209,7 +209,11 @@ class Search:
                 *(event for trace in traces for event in trace.events),
             )
         )
-        fence_orders = list(_fence_orders(skeleton, patterns.morally_strong))
+        fence_orders: list[Relation] = []
+        for order in _fence_orders(skeleton, patterns.morally_strong):
+            # Listing them is work too: it grows as a factorial and must end with the budget.
+            self.meter.count()
+            fence_orders.append(order)
         for source in _sources(skeleton, values):
             reads_from = Relation.of(
                 skeleton.size, ((write, read) for read, write in source.items())
