@@ -16,7 +16,7 @@ import pytest
 
 from sbo_verify.cli import main, model_commands
 from sbo_verify.cli.commands import app
-from sbo_verify.model import Budget, LitmusAnswer, PollAnswer, judge_litmus
+from sbo_verify.model import Budget, LitmusAnswer, Liveness, judge_litmus
 from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
 
 BULK = Path(__file__).parent / "litmus" / "bulk"
@@ -236,16 +236,28 @@ def test_a_stale_execution_is_drawn_and_a_forbidden_one_refused(
 
 def test_a_poll_that_may_never_see_the_signal_is_explained(command: Command) -> None:
     _, hangs, _ = command("explain", "poll_cta_scope")
-    assert "may fail for ever:\n  'ld.acquire.cta" in hangs
+    assert "a poll may go on for ever:\n  'ld.acquire.cta" in hangs
+    assert "  under the reading 'progress=strong' it cannot\n" in hangs
     _, ends, _ = command("explain", "poll_equal")
-    assert "cannot fail for ever." in ends
+    assert "a poll cannot go on for ever\n" in ends
 
 
 def test_a_poll_whose_search_was_cut_off_is_not_called_safe(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cut_off = PollAnswer(may_fail_for_ever=False, reasons=[], complete=False)
+    cut_off = Liveness(may_last_for_ever=False, reasons=[], complete=False)
     monkeypatch.setattr(model_commands, "poll_answer", lambda _variant: cut_off)
     _, out, _ = command("explain", "poll_equal")
-    assert "is unknown: the search was cut off" in out
-    assert "cannot fail" not in out
+    assert "whether a poll can go on for ever is unknown: the search was cut off" in out
+    assert "cannot go on" not in out
+
+
+def test_a_file_with_a_thread_that_never_ends_says_so(command: Command) -> None:
+    public = BULK.parent / "public"
+    code, out, _ = command("model", str(public / "Manual/PC-bar-sync-sync-3.litmus"))
+    assert code == PASS
+    assert "; a thread may go on for ever: P0 can wait for ever at 'bar.cta.sync 0'" in out
+    code, out, _ = command("model", str(public / "Barrier/quorum3-pass.litmus"), "--json")
+    (told,) = json.loads(out)
+    assert told["liveness"]["may_last_for_ever"] is False
+    assert told["liveness"]["complete"] is True

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sbo_verify.model.hand_over import queries
 from sbo_verify.model.judge import verdict_of_queries
 from sbo_verify.model.lattice import Lattice, classes, judge_lattice
-from sbo_verify.model.readings import ALL, DEFAULT
+from sbo_verify.model.readings import DEFAULT, OF_HAND_OVERS
 from sbo_verify.protocols import PROTOCOLS
 from sbo_verify.protocols.signal_publish import sites
 from sbo_verify.protocols.signal_publish.sites import SITES, SignalPublish, refusals
@@ -92,7 +92,7 @@ def test_random_variants_have_the_verdict_of_their_class_under_every_reading() -
     for _ in range(300):
         variant = wander(rng, rng.randint(1, 5))
         asked = list(queries(variant))
-        judged = {reading: verdict_of_queries(asked, reading) for reading in ALL}
+        judged = {reading: verdict_of_queries(asked, reading) for reading in OF_HAND_OVERS}
         assert lattice().verdicts[classes(variant)] == judged, variant.words()
         seen.append(judged[DEFAULT])
     assert min(seen.count(FORBIDDEN), seen.count(ALLOWED)) > 30
@@ -117,7 +117,7 @@ def test_strengthening_one_site_never_makes_a_forbidden_hand_over_allowed(
         two = variant.with_choices(**{site: kind.from_word(stronger)})
         if refusals(one) or refusals(two):
             continue
-        for reading in ALL:
+        for reading in OF_HAND_OVERS:
             if lattice().verdict(one, reading) is FORBIDDEN:
                 assert lattice().verdict(two, reading) is FORBIDDEN, (one.words(), stronger)
 

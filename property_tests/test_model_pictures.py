@@ -1,4 +1,4 @@
-"""The model's other answers: the picture of an answer, and whether a poll can fail for ever."""
+"""The picture of an answer, and the note on a destination that is used too early."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ import pytest
 
 from sbo_verify.model import Budget, judge
 from sbo_verify.model.picture import picture
-from sbo_verify.model.polling import poll_answer
 from sbo_verify.protocols import PROTOCOLS
-from sbo_verify.protocols.signal_publish import sites
 from sbo_verify.protocols.signal_publish.catalogue import PUBLISHED
-from sbo_verify.protocols.signal_publish.sites import Place, Poll, SignalPublish, SignalScope
 
 SVG = "{http://www.w3.org/2000/svg}"
 ROWS = {row.name: row for row in PROTOCOLS["signal_publish"]}
@@ -61,57 +58,6 @@ def test_the_picture_of_a_chain_names_the_rule_of_every_edge() -> None:
 def test_the_picture_of_an_unknown_answer_says_so() -> None:
     answer = judge("signal_publish", PUBLISHED, budget=Budget(candidates=1))
     assert texts(picture(answer)) == ["unknown: budget spent"]
-
-
-def test_a_signal_that_reaches_its_threshold_is_seen_in_the_end() -> None:
-    answer = poll_answer(PUBLISHED)
-    assert answer.complete
-    assert not answer.may_fail_for_ever
-    assert answer.reasons == []
-
-
-@pytest.mark.parametrize("producers", [1, 2])
-def test_an_equality_test_hangs_on_a_signal_that_was_not_zeroed(producers: int) -> None:
-    equal = PUBLISHED.with_choices(test=sites.Test.EQUAL)
-    assert not poll_answer(equal, producers=producers).may_fail_for_ever
-    hung = poll_answer(equal, producers=producers, leftover=1)
-    assert hung.may_fail_for_ever
-    assert f"signal0 can end at {producers + 1}, which is not == {producers}" in hung.reasons[0]
-    at_least = poll_answer(PUBLISHED, producers=producers, leftover=1)
-    assert not at_least.may_fail_for_ever
-
-
-@pytest.mark.parametrize(
-    ("variant", "hangs"),
-    [
-        (PUBLISHED.with_choices(publish_scope=SignalScope.CTA), True),
-        (PUBLISHED.with_choices(poll_scope=SignalScope.CTA), True),
-        (
-            PUBLISHED.with_choices(
-                place=Place.PRODUCER_CTA,
-                publish_scope=SignalScope.CTA,
-                poll_scope=SignalScope.CTA,
-            ),
-            False,
-        ),
-        (PUBLISHED.with_choices(poll=Poll.LD_RELAXED), False),
-        (PUBLISHED.with_choices(poll=Poll.LD_VOLATILE), False),
-        (PUBLISHED.with_choices(poll=Poll.PLAIN_THEN_ACQUIRE), False),
-    ],
-)
-def test_a_poll_is_promised_the_value_only_within_its_scope(
-    variant: SignalPublish,
-    hangs: bool,  # noqa: FBT001 - a column of the table
-) -> None:
-    answer = poll_answer(variant)
-    assert answer.may_fail_for_ever is hangs
-    assert all("not morally strong" in reason for reason in answer.reasons)
-
-
-def test_a_reader_without_poll_waits_for_nothing() -> None:
-    variant = ROWS["readback-no_wait"].variant
-    assert isinstance(variant, SignalPublish)
-    assert not poll_answer(variant).may_fail_for_ever
 
 
 def test_a_read_that_may_meet_the_copy_under_way_is_noted_as_undefined() -> None:

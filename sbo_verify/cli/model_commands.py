@@ -13,8 +13,8 @@ from sbo_verify.cli.options import SECONDS, as_json, protocol_option
 from sbo_verify.model import (
     Budget,
     LitmusAnswer,
+    Liveness,
     ModelAnswer,
-    PollAnswer,
     judge,
     judge_litmus,
     picture,
@@ -26,6 +26,7 @@ from sbo_verify.protocols import protocol_named
 from sbo_verify.verdict import ExitCode, ModelVerdict
 
 HOLDS = {True: "holds", False: "does not hold", None: "unknown"}
+MAY = {True: "may", False: "cannot", None: "may or may not: the search was cut off"}
 
 
 @app.command("model")
@@ -47,7 +48,8 @@ def model_command(files: tuple[Path, ...], seconds: float, *, as_json: bool) -> 
       sbo-verify model property_tests/litmus/bulk/*.litmus
       sbo-verify model test.litmus --json
 
-    Says of each file whether its final condition holds. Exits with 2 when a search was cut off.
+    Says of each file whether its final condition holds, and whether a thread can spin or wait at a
+    barrier for ever. Exits with 2 when a search for the condition was cut off.
     """  # noqa: D301 - click keeps the lines behind a backspace
     answers = [judge_litmus(file, Budget(seconds=seconds)) for file in files]
     if as_json:
@@ -109,15 +111,21 @@ def _litmus_line(answer: LitmusAnswer) -> str:
     )
     others = {n: h for n, h in answer.readings.items() if h != answer.condition_holds}
     notes = [f"under the reading {name!r} it {HOLDS[holds]}" for name, holds in others.items()]
+    if answer.liveness.known is not False:
+        told, *why = (each.strip() for each in _liveness("a thread", answer.liveness))
+        notes.append(f"{told} {', '.join(why)}".strip())
     return "; ".join([line, *notes])
 
 
-def _liveness(poll: PollAnswer) -> list[str]:
-    if not poll.may_fail_for_ever and not poll.complete:
-        return ["Whether a poll can fail for ever is unknown: the search was cut off."]
-    told = "may fail for ever" if poll.may_fail_for_ever else "cannot fail for ever"
-    ending = ":" if poll.reasons else "."
-    return [f"A poll, if there is one, {told}{ending}", *(f"  {each}" for each in poll.reasons)]
+def _liveness(what: str, answer: Liveness) -> list[str]:
+    """Whether `what` may go on for ever, why, and under which other reading it is otherwise."""
+    if answer.known is None:
+        return [f"whether {what} can go on for ever is unknown: the search was cut off"]
+    told = "may go on for ever" if answer.known else "cannot go on for ever"
+    lines = [f"{what} {told}{':' if answer.reasons else ''}"]
+    lines += [f"  {each}" for each in answer.reasons]
+    others = {name: known for name, known in answer.readings.items() if known != answer.known}
+    return [*lines, *(f"  under the reading {name!r} it {MAY[k]}" for name, k in others.items())]
 
 
 def _mending(row: Row) -> list[str]:
@@ -125,7 +133,7 @@ def _mending(row: Row) -> list[str]:
     return [change for change, verdict in changes.items() if verdict is ModelVerdict.FORBIDDEN]
 
 
-def _explanation(row: Row, answer: ModelAnswer, poll: PollAnswer, mending: list[str]) -> list[str]:
+def _explanation(row: Row, answer: ModelAnswer, poll: Liveness, mending: list[str]) -> list[str]:
     lines = [f"{row.name}: a stale read is {answer.verdict} ({answer.seconds:.3f} s)"]
     lines += [f"note: {note}" for note in answer.notes]
     lines += [
@@ -133,7 +141,7 @@ def _explanation(row: Row, answer: ModelAnswer, poll: PollAnswer, mending: list[
         for name, word in answer.readings.items()
         if word != answer.verdict
     ]
-    lines += _liveness(poll)
+    lines += _liveness("a poll", poll)
     if answer.witness is not None:
         lines += ["", f"An execution with a stale read ({answer.question}):"]
         lines += [f"  {step}" for step in answer.witness]

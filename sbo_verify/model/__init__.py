@@ -14,8 +14,9 @@ from sbo_verify.model.judge import (
     judge_program,
     single_changes,
 )
+from sbo_verify.model.liveness import Liveness, liveness_of
 from sbo_verify.model.picture import picture
-from sbo_verify.model.polling import PollAnswer, poll_answer
+from sbo_verify.model.polling import poll_answer
 from sbo_verify.model.scanner import LitmusError
 from sbo_verify.model.search import Budget
 
@@ -23,11 +24,12 @@ __all__ = [
     "Budget",
     "LitmusAnswer",
     "LitmusError",
+    "Liveness",
     "ModelAnswer",
-    "PollAnswer",
     "judge",
     "judge_litmus",
     "judge_program",
+    "liveness_of",
     "picture",
     "poll_answer",
     "single_changes",

@@ -5,9 +5,8 @@ count takes every thread of its unit that names it. With a count, any such numbe
 completes a phase; which ones is part of the execution. A combination of paths in which some thread
 waits for ever is no complete execution.
 
-Doubt: the ISA has a thread that comes after a counted phase wait for the next one. The public tests
-(Dat3M, `PTX/Barrier`) let it pass, behind those that met. That reading is taken here; it adds
-executions, never removes one.
+The ISA has a thread that comes after a counted phase wait for the next one; the public tests
+(Dat3M, `PTX/Barrier`) let it pass, behind those that met: `readings.LateArrival`.
 """
 
 from __future__ import annotations
@@ -18,11 +17,26 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from sbo_verify.model.program import Barrier, Program
+from sbo_verify.model.readings import DEFAULT, LateArrival, Reading
 from sbo_verify.model.trace import BarrierUse, ProgramError
 from sbo_verify.vocabulary import Scope
 
 Key = tuple[object, ...]
 Edges = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What does not change while threads meet.
+
+    `blocked` are the threads that never pass their last barrier instruction.
+    """
+
+    threads: Sequence[Sequence[BarrierUse]]
+    members: Mapping[Key, set[int]]
+    arrivals: Mapping[str, int]
+    late_arrival: LateArrival
+    blocked: frozenset[int]
 
 
 @dataclass(slots=True)
@@ -72,11 +86,15 @@ def meetings(
     threads: Sequence[Sequence[BarrierUse]],
     named: Mapping[Key, set[int]],
     arrivals: Mapping[str, int],
+    *,
+    reading: Reading = DEFAULT,
+    blocked: frozenset[int] = frozenset(),
 ) -> Iterator[Edges]:
     """Every way to bring all threads to their end, as pairs (arrival, wait) of events.
 
     `threads` holds each thread's barrier uses in program order, with event indices of the whole
-    execution. Yields nothing where some thread waits for ever.
+    execution. The threads in `blocked` end at their last use, which they never pass; yields nothing
+    where one of them could, or where any other waits for ever.
     """
     if not any(threads):
         yield ()
@@ -87,7 +105,7 @@ def meetings(
             members.setdefault(use.key, set()).add(index)
     _check_mbarriers(threads, arrivals)
     start = _Meeting([0] * len(threads), _phase_numbers(threads))
-    yield from _run(start, threads, members, arrivals)
+    yield from _run(start, _Rules(threads, members, arrivals, reading.late_arrival, blocked))
 
 
 def _check_mbarriers(threads: Sequence[Sequence[BarrierUse]], arrivals: Mapping[str, int]) -> None:
@@ -121,49 +139,36 @@ def _phase_numbers(threads: Sequence[Sequence[BarrierUse]]) -> dict[int, int]:
     return numbers
 
 
-def _run(
-    state: _Meeting,
-    threads: Sequence[Sequence[BarrierUse]],
-    members: Mapping[Key, set[int]],
-    arrivals: Mapping[str, int],
-) -> Iterator[Edges]:
-    while _advance(state, threads, members, arrivals):
+def _run(state: _Meeting, rules: _Rules) -> Iterator[Edges]:
+    while _advance(state, rules):
         pass
-    waiting = [
-        uses[position]
-        for position, uses in zip(state.positions, threads, strict=True)
-        if position < len(uses)
-    ]
-    if not waiting:
-        yield tuple(state.edges)
-        return
+    ends = zip(state.positions, rules.threads, strict=True)
+    waiting = {i: uses[place] for i, (place, uses) in enumerate(ends) if place < len(uses)}
     stuck = True
-    for key in dict.fromkeys(use.key for use in waiting if use.count is not None):
+    for key in dict.fromkeys(use.key for use in waiting.values() if use.count is not None):
         here = state.arrived[key]
         count = max(use.count or 0 for _, use in here)
         for group in combinations(here, count):
             stuck = False
             after = state.copy()
             _meet(after, key, [use for _, use in group])
-            yield from _run(after, threads, members, arrivals)
-    if stuck:
-        late = [use for use in waiting if use.count is not None and state.gone.get(use.key)]
-        if late:
-            after = state.copy()
-            for use in late:
-                _meet(after, use.key, [use])
-            yield from _run(after, threads, members, arrivals)
+            yield from _run(after, rules)
+    late = [u for u in waiting.values() if u.count is not None and state.gone.get(u.key)]
+    if stuck and late and rules.late_arrival is LateArrival.PASSES:
+        after = state.copy()
+        for use in late:
+            _meet(after, use.key, [use])
+        yield from _run(after, rules)
+    elif stuck and set(waiting) == rules.blocked:
+        last = (state.positions[i] == len(rules.threads[i]) - 1 for i in rules.blocked)
+        if all(last):
+            yield tuple(state.edges)
 
 
-def _advance(
-    state: _Meeting,
-    threads: Sequence[Sequence[BarrierUse]],
-    members: Mapping[Key, set[int]],
-    arrivals: Mapping[str, int],
-) -> bool:
+def _advance(state: _Meeting, rules: _Rules) -> bool:
     """Let every thread arrive and pass wherever it can; whether anything moved."""
     moved = False
-    for index, uses in enumerate(threads):
+    for index, uses in enumerate(rules.threads):
         while state.positions[index] < len(uses):
             use = uses[state.positions[index]]
             arrives, waits = use.arrival
@@ -172,7 +177,7 @@ def _advance(
                 state.arrived.setdefault(use.key, []).append((index, use))
                 moved = True
             if waits and use.event not in state.passed:
-                if use.count is not None or not _complete(state, use, members, arrivals):
+                if use.count is not None or not _complete(state, use, rules):
                     break
                 state.passed.add(use.event)
             state.positions[index] += 1
@@ -180,22 +185,17 @@ def _advance(
     return moved
 
 
-def _complete(
-    state: _Meeting,
-    use: BarrierUse,
-    members: Mapping[Key, set[int]],
-    arrivals: Mapping[str, int],
-) -> bool:
+def _complete(state: _Meeting, use: BarrierUse, rules: _Rules) -> bool:
     """Is the phase that `use` waits for complete? Then relate its arrivals to the wait."""
     arrived = state.arrived.get(use.key, [])
     if use.key[0] == "mbarrier":
-        if len(arrived) < arrivals.get(str(use.key[1]), 1):
+        if len(arrived) < rules.arrivals.get(str(use.key[1]), 1):
             return False
         phase = [other for _, other in arrived]
     else:
         number = state.phases[use.event]
         phase = []
-        for member in members[use.key]:
+        for member in rules.members[use.key]:
             own = [other for who, other in arrived if who == member]
             if len(own) <= number:
                 return False

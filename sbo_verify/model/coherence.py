@@ -15,6 +15,9 @@ from sbo_verify.model.relation import Relation
 
 Final = dict[RegisterOf | MemoryAt, int]
 Chosen = tuple[Relation, Final]
+# The axioms that look at coherence, one location at a time. Progress is none of the ISA's: it is
+# added where an execution never ends.
+LOCAL = ("Causality", "Atomicity", "SC-per-Location", "Progress")
 # From derived orders, the condition and the final registers to a coherence order and final state.
 Choose = Callable[[axioms.Orders, Condition, Known], Chosen | None]
 
@@ -82,7 +85,7 @@ def _options(
 ) -> Iterator[Chosen]:
     """The coherence orders of one memory; one for every final value where that is asked."""
     seen: set[int] = set()
-    local = [rules[name] for name in ("Causality", "Atomicity", "SC-per-Location") if name in rules]
+    local = [rules[name] for name in LOCAL if name in rules]
     for coherence in _orderings(rules, orders, memory):
         if not all(axiom(orders, coherence) for axiom in local):
             continue

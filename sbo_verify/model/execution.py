@@ -235,6 +235,12 @@ class Skeleton:
         """From the accesses of bulk copies to what waits for them."""
         return Relation.of(self.size, ((a, b) for a, b, rule in self.completions if rule != ISSUED))
 
+    @cached_property
+    def repeated(self) -> int:
+        """The events of the turns that are repeated for ever, as a bit mask."""
+        spins = ((o + t.spin.start, o + len(t.events)) for o, t in self.threads if t.spin)
+        return sum((1 << end) - (1 << start) for start, end in spins)
+
     def writers(self, memory: str) -> list[int]:
         """All writes of a memory, the initial one first."""
         return [

@@ -16,8 +16,9 @@ from sbo_verify.model import explain
 from sbo_verify.model.condition import Not
 from sbo_verify.model.hand_over import FRESH, Query, queries
 from sbo_verify.model.litmus import read_file
+from sbo_verify.model.liveness import Liveness, liveness_of
 from sbo_verify.model.program import Program
-from sbo_verify.model.readings import ALL, DEFAULT, Reading
+from sbo_verify.model.readings import DEFAULT, OF_SAFETY, Reading, matter, varied
 from sbo_verify.model.search import Budget, Outcome, find, goal
 from sbo_verify.protocol import UnknownNameError, Variant
 from sbo_verify.protocols.signal_publish.sites import SITES, Read, SignalPublish, refusals
@@ -68,7 +69,8 @@ class LitmusAnswer:
     """What the model says of one litmus file.
 
     `condition_holds` is None where the budget ran out before an answer. A witness is an execution
-    that ends in the condition, or for `forall` one that refutes it.
+    that ends in the condition, or for `forall` one that refutes it. `liveness` is the other
+    question: can a thread spin, or wait at a barrier, for ever?
     """
 
     file: str
@@ -79,6 +81,7 @@ class LitmusAnswer:
     seconds: float
     witness: list[explain.Step] | None
     readings: dict[str, bool | None]
+    liveness: Liveness
     candidates: int = 0
 
     def to_json(self) -> dict[str, Any]:
@@ -106,10 +109,12 @@ def judge(
     budget = budget or Budget()
     outcome, query = _first_stale(asked, DEFAULT, budget)
     verdict = verdict_of(outcome)
-    readings = {DEFAULT.name: verdict.value}
-    for reading in ALL:
-        if reading != DEFAULT:
-            readings[reading.name] = verdict_of(_first_stale(asked, reading, budget)[0]).value
+    looked_at = {name for each in asked for name in matter(each.program)}
+    options = tuple(name for name in OF_SAFETY if name in looked_at)
+    readings = {DEFAULT.named(options): verdict.value}
+    for reading in varied(options)[1:]:
+        other = verdict_of(_first_stale(asked, reading, budget)[0])
+        readings[reading.named(options)] = other.value
     witness = outcome.witness
     missing: list[str] = []
     notes = [OUTSIDE] if variant.read is Read.NC else []
@@ -146,20 +151,21 @@ def judge_program(program: Program, file: str = "", budget: Budget | None = None
     """Does the program's condition hold, as `exists`, `~exists` or `forall` has it?"""
     budget = budget or Budget()
     outcome = find(program, goal(program), budget=budget)
-    readings = {DEFAULT.name: _holds(program, outcome)}
-    for reading in ALL:
-        if reading != DEFAULT:
-            other = find(program, goal(program), reading=reading, budget=budget)
-            readings[reading.name] = _holds(program, other)
+    options = matter(program)
+    readings = {DEFAULT.named(options): _holds(program, outcome)}
+    for reading in varied(options)[1:]:
+        other = find(program, goal(program), reading=reading, budget=budget)
+        readings[reading.named(options)] = _holds(program, other)
     return LitmusAnswer(
         file=file,
         name=program.name,
         quantifier=program.quantifier,
-        condition_holds=readings[DEFAULT.name],
+        condition_holds=_holds(program, outcome),
         complete=outcome.complete,
         seconds=outcome.seconds,
         witness=explain.steps(outcome.witness) if outcome.witness else None,
         readings=readings,
+        liveness=liveness_of(program, budget),
         candidates=outcome.candidates,
     )
 

@@ -24,7 +24,7 @@ from sbo_verify.model.barriers import meetings, named_by
 from sbo_verify.model.execution import Candidate, Skeleton
 from sbo_verify.model.hand_over import FRESH, Query, parts, queries, signal_name, target_name
 from sbo_verify.model.judge import verdict_of_queries
-from sbo_verify.model.readings import ALL, DEFAULT, Reading
+from sbo_verify.model.readings import DEFAULT, OF_HAND_OVERS, Reading
 from sbo_verify.model.relation import Relation, bits
 from sbo_verify.model.thread import ThreadRunner
 from sbo_verify.protocols.signal_publish import sites
@@ -290,7 +290,7 @@ def judge_lattice() -> Lattice:
 
 def _judged(variant: SignalPublish) -> dict[Reading, ModelVerdict]:
     asked = list(queries(variant))
-    return {reading: verdict_of_queries(asked, reading) for reading in ALL}
+    return {reading: verdict_of_queries(asked, reading) for reading in OF_HAND_OVERS}
 
 
 def _producer_marks(variant: SignalPublish) -> tuple[object, ...]:

@@ -121,13 +121,17 @@ def goal(program: Program) -> Condition:
 
 @dataclass(slots=True)
 class Search:
-    """The search for one condition; `choose` picks the coherence order, if the model has one."""
+    """The search for one condition; `choose` picks the coherence order, if the model has one.
+
+    With `endless` the threads' paths without end are among their paths.
+    """
 
     program: Program
     condition: Condition
     reading: Reading
     meter: Meter
     choose: Choose = choose_coherence
+    endless: bool = False
     incomplete: bool = False
     skeletons: dict[tuple[object, ...], tuple[Skeleton, axioms.Patterns, list[Edges]]] = field(
         default_factory=dict
@@ -135,7 +139,10 @@ class Search:
 
     def witnesses(self) -> Iterator[Witness]:
         """Every candidate that is allowed and ends in the condition."""
-        paths = self._paths()
+        yield from self.along(self.paths())
+
+    def along(self, paths: Sequence[Sequence[Trace]]) -> Iterator[Witness]:
+        """The same with these paths of every thread."""
         named = named_by(self.program)
         for traces in product(*paths):
             known = _registers(self.condition, traces)
@@ -144,19 +151,33 @@ class Search:
             key = tuple(trace.path for trace in traces)
             if key not in self.skeletons:
                 skeleton = Skeleton(self.program, traces, self.reading)
-                ways = list(meetings(skeleton.barrier_uses, named, self.program.arrivals))
+                ways = list(
+                    meetings(
+                        skeleton.barrier_uses,
+                        named,
+                        self.program.arrivals,
+                        reading=self.reading,
+                        blocked=frozenset(i for i, trace in enumerate(traces) if trace.blocked),
+                    )
+                )
                 self.skeletons[key] = (skeleton, axioms.patterns(skeleton), ways)
             skeleton, patterns, ways = self.skeletons[key]
             if ways:
                 yield from self._with_paths(traces, known, skeleton, patterns, ways)
 
-    def _paths(self) -> list[list[Trace]]:
+    def paths(self) -> list[list[Trace]]:
         """Each thread's paths, domains of values grown until nothing new is written."""
         program = self.program
         rewritable = _rewritable(program)
         flow = ValueFlow(program)
         runners = [
-            ThreadRunner(program, index, rewritable=rewritable, unroll=self.meter.budget.unroll)
+            ThreadRunner(
+                program,
+                index,
+                rewritable=rewritable,
+                unroll=self.meter.budget.unroll,
+                endless=self.endless,
+            )
             for index in range(len(program.threads))
         ]
         paths: list[list[Trace]] = []

@@ -31,7 +31,7 @@ from sbo_verify.model.program import (
     WaitGroup,
 )
 from sbo_verify.model.registers import live_registers
-from sbo_verify.model.trace import Domains, Frame, State, Trace, apply
+from sbo_verify.model.trace import Domains, Frame, Spin, State, Trace, apply
 
 MEMORY_STEPS: dict[type[Instruction], Callable[..., list[State]]] = {
     Load: accesses.load,
@@ -53,13 +53,20 @@ class ThreadRunner:
 
     `rewritable` names the memories whose failed atomics may be left out of a spin loop, `unroll`
     how often a loop with effects is followed; `incomplete` says afterwards whether that cut
-    anything off.
+    anything off. With `endless` the paths that never end are enumerated, too.
     """
 
     def __init__(
-        self, program: Program, index: int, *, rewritable: frozenset[str], unroll: int
+        self,
+        program: Program,
+        index: int,
+        *,
+        rewritable: frozenset[str],
+        unroll: int,
+        endless: bool = False,
     ) -> None:
         self.frame = Frame(program, index, rewritable)
+        self.endless = endless
         self.instructions = program.threads[index].instructions
         self.unroll = unroll
         self.incomplete = False
@@ -76,14 +83,18 @@ class ThreadRunner:
         self.live = live_registers(self.instructions, self.labels, asked)
 
     def traces(self, domains: Domains) -> Iterator[Trace]:
-        """Every complete path, depth first; spins that never succeed are left out."""
+        """Every complete path, depth first; paths without end only where they are asked for."""
         stack = [State(Trace(registers=dict(self.frame.thread.registers)))]
         while stack:
             state = stack.pop()
-            if state.position >= len(self.instructions):
+            if state.position >= len(self.instructions) or state.trace.spin or state.trace.blocked:
                 yield state.trace
                 continue
-            stack.extend(self._step(state, domains))
+            waits = len(state.trace.barriers)
+            following = self._step(state, domains)
+            if self.endless:
+                following += [_blocked(s) for s in following if _waits(s.trace, waits)]
+            stack.extend(following)
 
     def _step(self, state: State, domains: Domains) -> list[State]:
         instruction = self.instructions[state.position]
@@ -94,9 +105,21 @@ class ThreadRunner:
         if isinstance(instruction, Local):
             return [self._local(state, instruction)]
         if isinstance(instruction, Require):
-            holds = self._compare(state, instruction)
-            return [self.frame.go_on(state)] if holds else []
+            return self._require(state, instruction)
         return MEMORY_STEPS[type(instruction)](self.frame, state, instruction, domains)
+
+    def _require(self, state: State, instruction: Require) -> list[State]:
+        """Go on where the comparison holds; where it fails for ever, what it read is repeated."""
+        if self._compare(state, instruction):
+            return [self.frame.go_on(state)]
+        reads = self.frame.taint(state, instruction.left, instruction.right)
+        if not self.endless or not reads:
+            return []
+        return [self._spin(state, instruction.text or "a spin", min(reads))]
+
+    def _spin(self, state: State, place: str, start: int) -> State:
+        state.trace.spin = Spin(place, start)
+        return self.frame.go_on(state, "for ever", start)
 
     def _compare(self, state: State, instruction: Branch | Require) -> bool:
         """The comparison's outcome; what follows depends on it."""
@@ -123,13 +146,13 @@ class ThreadRunner:
         registers = state.trace.registers
         alive = self.live[state.position]
         turn = (state.effects, tuple((name, registers.get(name, 0)) for name in sorted(alive)))
-        turns = state.turns.setdefault(instruction.name, [])
+        turns = state.turns.setdefault(instruction.name, {})
         if turn in turns:
-            return []
+            return [self._spin(state, instruction.name, turns[turn])] if self.endless else []
         if len(turns) > self.unroll:
             self.incomplete = True
             return []
-        turns.append(turn)
+        turns[turn] = len(state.trace.events)
         return [self.frame.go_on(state)]
 
     def _local(self, state: State, instruction: Local) -> State:
@@ -140,3 +163,16 @@ class ThreadRunner:
         state.taint[instruction.register] = frame.taint(state, instruction.left, instruction.right)
         state.trace.registers[instruction.register] = result
         return frame.go_on(state)
+
+
+def _waits(trace: Trace, before: int) -> bool:
+    """Was the last instruction one that waits at a barrier? `before` it there were so many."""
+    return len(trace.barriers) > before and trace.barriers[-1].arrival[1]
+
+
+def _blocked(state: State) -> State:
+    """The same path, never to pass the barrier instruction that it has come to."""
+    other = state.copy()
+    other.trace.blocked = True
+    other.trace.path = (*other.trace.path, "for ever")
+    return other

@@ -17,6 +17,8 @@ Domains = Mapping[str, frozenset[int]]
 
 # What a later turn of a loop depends on: effects so far, and the live registers.
 Turn = tuple[int, tuple[tuple[str, int], ...]]
+# The turns of a loop that were followed, each with the number of events before it.
+Turns = dict[Turn, int]
 
 
 class ProgramError(ValueError):
@@ -34,9 +36,20 @@ class BarrierUse:
     ordered: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Spin:
+    """A turn of a loop that is repeated for ever: its events are those from `start` on."""
+
+    place: str
+    start: int
+
+
 @dataclass(slots=True)
 class Trace:
-    """One path of one thread. Pairs hold indices into `events`; `path` names the path alone."""
+    """One path of one thread. Pairs hold indices into `events`; `path` names the path alone.
+
+    A path without end has a `spin`, or is `blocked`: it never passes its last barrier instruction.
+    """
 
     events: list[Event] = field(default_factory=list)
     registers: dict[str, int] = field(default_factory=dict)
@@ -47,6 +60,8 @@ class Trace:
     expected: list[str] = field(default_factory=list)
     barriers: list[BarrierUse] = field(default_factory=list)
     path: tuple[object, ...] = ()
+    spin: Spin | None = None
+    blocked: bool = False
 
 
 @dataclass(slots=True)
@@ -67,7 +82,7 @@ class State:
     control: frozenset[int] = frozenset()
     pending: list[BulkAccesses] = field(default_factory=list)
     groups: list[list[BulkAccesses]] = field(default_factory=list)
-    turns: dict[str, list[Turn]] = field(default_factory=dict)
+    turns: dict[str, Turns] = field(default_factory=dict)
     effects: int = 0
 
     def copy(self) -> State:
@@ -90,7 +105,7 @@ class State:
             control=self.control,
             pending=list(self.pending),
             groups=list(self.groups),
-            turns={label: list(turns) for label, turns in self.turns.items()},
+            turns={label: dict(turns) for label, turns in self.turns.items()},
             effects=self.effects,
         )
 
