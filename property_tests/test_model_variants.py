@@ -8,8 +8,9 @@ from itertools import pairwise
 
 import pytest
 
-from sbo_verify.model import Budget, ModelAnswer, judge
+from sbo_verify.model import Budget, ModelAnswer, judge, judge_program
 from sbo_verify.model.hand_over import OLD, queries
+from sbo_verify.model.litmus import read_text
 from sbo_verify.protocol import Row, Site, UnknownNameError, Variant
 from sbo_verify.protocols import PROTOCOLS
 from sbo_verify.protocols.signal_publish import sites
@@ -113,32 +114,47 @@ def test_only_rows_with_a_bulk_load_and_no_fence_depend_on_the_reading() -> None
     assert answer("generic_store-release").readings == {"any": "Forbidden"}
 
 
-@pytest.mark.parametrize("producers", [2, 3])
+@pytest.mark.parametrize("producers", [2, 3, 4])
 def test_more_producers_change_no_verdict_but_where_their_scope_is_too_small(
     producers: int,
 ) -> None:
-    """A threshold of N: enumerated for small N, and the same from 2 on.
+    """A threshold of N: enumerated for 2, 3 and 4, and the same for all of them.
 
-    Observation passes through any number of further atomics as through one: each is morally
-    strong with its neighbours or it is not, and the producers run the same code.
+    Larger ones follow: the producers run the same code, so that observation passes from the first
+    release to the poll through any number of further atomics as through one or two. Each is morally
+    strong with its neighbours in the chain, or none is.
     """
     changed = set()
     for name, row in ROWS.items():
         if variant(row).publish in PLAIN_STORES | {Publish.NONE}:
             continue
-        if producers > 2 and variant(row).moment is Moment.DEFERRED:
-            continue  # two tiles of three producers take seconds; both are in the row of two
-        if judge("signal_publish", row.variant, producers=producers).verdict is not row.expected:
+        given = judge("signal_publish", row.variant, producers=producers)
+        assert given.complete, name
+        if given.verdict is not row.expected:
             changed.add(name)
     assert changed == MORE_PRODUCERS_BREAK
 
 
-def test_four_producers_give_the_verdicts_of_two() -> None:
-    for name in ("full_wait-red_release", "full_wait-relaxed", "read_wait-release"):
-        two = judge("signal_publish", ROWS[name].variant, producers=2)
-        four = judge("signal_publish", ROWS[name].variant, producers=4)
-        assert four.complete
-        assert four.verdict is two.verdict
+@pytest.mark.parametrize("length", range(1, 8))
+def test_observation_passes_through_a_chain_of_any_length_or_breaks_at_its_weakest_link(
+    length: int,
+) -> None:
+    """The step of the argument above, alone: adds of one scope between the release and the poll."""
+    for scope, holds in (("gpu", True), ("cta", False)):
+        places = [f"P{i}@cta {i},gpu 0" for i in range(length + 2)]
+        adds = [f"atom.relaxed.{scope}.add r0, f, 1"] * length
+        # Each add takes the value of the one before it, so that the chain is the only order.
+        asked = " /\\ ".join(f"P{i + 1}:r0 == {i + 1}" for i in range(length))
+        rows = [
+            ["st.weak x, 1", *adds, "ld.acquire.gpu r0, f"],
+            ["red.release.gpu.add f, 1", *[""] * length, "ld.weak r1, x"],
+        ]
+        body = "\n".join(f" {' | '.join(row)} ;" for row in [places, *rows])
+        end = f"P{length + 1}:r0 == {length + 1} /\\ P{length + 1}:r1 == 0"
+        text = f"PTX chain\n{{\nx = 0; f = 0;\n}}\n{body}\n~exists ({asked} /\\ {end})\n"
+        answer = judge_program(read_text(text))
+        assert answer.complete
+        assert answer.condition_holds is holds
 
 
 def test_no_producer_at_all_is_refused() -> None:

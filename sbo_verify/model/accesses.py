@@ -74,8 +74,7 @@ def store(run: Frame, state: State, ins: Store, _domains: Domains) -> list[State
 def atomic(run: Frame, state: State, ins: Atomic, domains: Domains) -> list[State]:
     """`atom`, `red`: a read, and a write unless a `cas` fails, joined as one operation."""
     results = []
-    # The read half of `red` never makes an acquire pattern (PTX ISA, "red").
-    acquires = ins.register is not None and ins.order in {Order.ACQUIRE, Order.ACQ_REL}
+    acquires = ins.order in {Order.ACQUIRE, Order.ACQ_REL}
     releases = ins.order in {Order.RELEASE, Order.ACQ_REL}
     operands = [run.value(state, operand) for operand in ins.operands]
     for value in run.values_read(domains, ins.address):
@@ -90,6 +89,7 @@ def atomic(run: Frame, state: State, ins: Atomic, domains: Domains) -> list[Stat
             proxy=ins.proxy,
             location=run.location(ins.address),
             value=value,
+            reduction=ins.register is None,
         )
         read = run.add(after, common)
         wrote = ins.operation != "cas" or value == operands[0]

@@ -39,11 +39,12 @@ def release_pattern(s: Skeleton) -> Relation:
 def acquire_pattern(s: Skeleton) -> Relation:
     """Acquire pattern.
 
-    An acquire, and a strong read before it at its address; or a strong read and a fence.
+    An acquire, and a strong read before it at its address; or a strong read and a fence. The read
+    of a reduction forms none: `red; fence.acquire` acquires nothing.
     """
-    strong_reads = s.strong & s.reads
-    preceding = s.program_order.within(strong_reads, s.acquires)
-    by_operation = (preceding & s.same_address) | itself(s, s.acquires & s.reads)
+    strong_reads = s.strong & s.reads & ~s.reductions
+    preceding = s.program_order.within(strong_reads, s.acquires & ~s.reductions)
+    by_operation = (preceding & s.same_address) | itself(s, s.acquires & strong_reads)
     return by_operation | preceding.within(strong_reads, s.fences)
 
 
@@ -57,10 +58,10 @@ def synchronizes(p: Patterns, x: Candidate, observed: Relation) -> Relation:
     """Synchronizes.
 
     A release pattern observed by an acquire pattern, ends morally strong; barriers with those that
-    met there; fence.sc in their order.
+    met there, at an mbarrier within each other's scope; fence.sc in their order.
     """
     matched = p.release.then(observed).then(p.acquire) & p.morally_strong
-    return matched | x.meetings | x.fence_order
+    return matched | (x.meetings - x.skeleton.out_of_scope) | x.fence_order
 
 
 def base_causality(s: Skeleton, synchronized: Relation) -> Relation:

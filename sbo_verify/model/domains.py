@@ -16,7 +16,7 @@ from sbo_verify.model.trace import Domains, Trace
 # A chain is the set of instructions, as (thread, step), whose writes hand a value on.
 Chain = frozenset[tuple[int, int]]
 # More chains than this for one value are forgotten; the value then counts as free of chains.
-CHAINS_KEPT = 16
+CHAINS_KEPT = 128
 
 
 class ValueFlow:

@@ -87,6 +87,7 @@ class Event:
     `text` is the instruction that made it, `step` that instruction's place in its thread. `ordered`
     is False for the accesses of a bulk copy and the implicit proxy fence at its completion: they
     have no place in program order. A fence's `order` says which patterns it can open or close.
+    `reduction` marks the accesses of `red`.
     """
 
     thread: int
@@ -100,6 +101,7 @@ class Event:
     value: int | None = None
     ordered: bool = True
     space: Space = Space.ANY
+    reduction: bool = False
 
     @property
     def is_read(self) -> bool:

@@ -79,6 +79,11 @@ class Skeleton:
         return self.mask(lambda e: e.releases)
 
     @cached_property
+    def reductions(self) -> int:
+        """The accesses of `red`."""
+        return self.mask(lambda e: e.reduction)
+
+    @cached_property
     def acquires(self) -> int:
         """What can close an acquire pattern."""
         return self.mask(lambda e: e.acquires)
@@ -166,6 +171,21 @@ class Skeleton:
                     rows[one] |= 1 << other
         reached = Relation(rows)
         return reached & reached.inverse()
+
+    @cached_property
+    def out_of_scope(self) -> Relation:
+        """Arrivals at and waits on an mbarrier whose scopes do not include each other's thread.
+
+        They are release and acquire operations with a scope ("Release and Acquire Patterns"); the
+        other barriers have none, their unit says whom they order.
+        """
+        scoped = self.mask(
+            lambda e: e.kind in {EventKind.BARRIER, EventKind.COMPLETION} and e.scope is not None
+        )
+        everything = (1 << self.size) - 1
+        return Relation([everything] * self.size).within(scoped, scoped) - (
+            self.scopes_include_each_other
+        )
 
     @cached_property
     def same_proxy_and_cta(self) -> Relation:
@@ -275,7 +295,7 @@ class Skeleton:
                     (offset + fence, use.event, "the mbarrier's phase completes")
                     for uses in self.barrier_uses
                     for use in uses
-                    if use.key == ("mbarrier", name) and use.arrival[1]
+                    if use.key == ("mbarrier", name) and use.arrival[1] and use.ordered
                 )
         return edges
 

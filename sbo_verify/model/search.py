@@ -21,6 +21,7 @@ from sbo_verify.model.execution import Candidate, Skeleton
 from sbo_verify.model.program import Atomic, BulkCopy, Load, Program, Store
 from sbo_verify.model.readings import DEFAULT, Reading
 from sbo_verify.model.relation import Relation, bits
+from sbo_verify.model.symmetry import Groups, first_of_its_kind, interchangeable
 from sbo_verify.model.thread import ThreadRunner
 from sbo_verify.model.trace import Trace
 from sbo_verify.vocabulary import Order
@@ -139,12 +140,14 @@ class Search:
 
     def witnesses(self) -> Iterator[Witness]:
         """Every candidate that is allowed and ends in the condition."""
-        yield from self.along(self.paths())
+        yield from self.along(self.paths(), interchangeable(self.program, self.condition))
 
-    def along(self, paths: Sequence[Sequence[Trace]]) -> Iterator[Witness]:
-        """The same with these paths of every thread."""
+    def along(self, paths: Sequence[Sequence[Trace]], alike: Groups = ()) -> Iterator[Witness]:
+        """The same with these paths of every thread; `alike` can change places with no loss."""
         named = named_by(self.program)
         for traces in product(*paths):
+            if not first_of_its_kind(alike, traces):
+                continue
             known = _registers(self.condition, traces)
             if evaluate(self.condition, known) is False:
                 continue
@@ -250,7 +253,11 @@ class Search:
 
 
 def _sources(skeleton: Skeleton, values: tuple[int | None, ...]) -> Iterator[dict[int, int]]:
-    """Every way to give each read a write of its memory that has its value."""
+    """Every way to give each read a write of its memory that has its value.
+
+    One behind it in program order contradicts causality, but only through the same proxy.
+    """
+    never = skeleton.program_order & skeleton.same_address & skeleton.same_proxy
     reads = list(bits(skeleton.reads))
     candidates: list[list[int]] = []
     for read in reads:
@@ -260,7 +267,7 @@ def _sources(skeleton: Skeleton, values: tuple[int | None, ...]) -> Iterator[dic
         fitting = [
             write
             for write in skeleton.writers(place.memory)
-            if values[write] == values[read] and (read, write) not in skeleton.program_order
+            if values[write] == values[read] and (read, write) not in never
         ]
         if not fitting:
             return
