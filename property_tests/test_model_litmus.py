@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import time
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -266,3 +267,90 @@ def test_a_second_phase_of_an_mbarrier_is_refused_with_what_to_do() -> None:
     )
     with pytest.raises(ValueError, match="only one phase of an mbarrier is modelled"):
         judge_program(read_text(text + "exists (x == 0)"))
+
+
+def test_a_shift_by_less_than_nothing_is_refused_with_its_reason() -> None:
+    text = HEAD + " shl r0, 1, -1 ;\nexists (P0:r0 == 0)"
+    with pytest.raises(ValueError, match="shift of 0 or more"):
+        judge_program(read_text(text))
+
+
+SAME = [
+    ("ld.weak r0, x", "ld r0, [x]"),
+    ("ld.weak r0, x", "ld.global.u32 r0, [x]"),
+    ("ld.nc r0, x", "ld.global.nc.b32 r0, x"),
+    ("st.weak x, 1", "st x, 1"),
+    ("st.release.gpu x, 1", "st.release.gpu.global.s32 [x], 1"),
+    ("atom.relaxed.gpu.add r0, x, 1", "atom.global.add.u32 r0, [x], 1"),
+    ("red.relaxed.gpu.add x, 1", "red.add x, 1"),
+    ("ld r0, 1", "mov.u32 r0, 1"),
+    ("goto LC00", "bra LC00"),
+    ("bar.cta.sync 0", "barrier.sync.aligned 0"),
+    ("fence.proxy.async.shared::cta", "fence.proxy.async.shared::cluster"),
+    (
+        "cp.async.bulk.tensor.global.shared::cta.bulk_group x, y",
+        "cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [x], [y]",
+    ),
+    (
+        "cp.async.bulk.shared::cta.global.mbarrier::complete_tx::bytes x, y, m",
+        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [x], [y], [m]",
+    ),
+]
+
+
+@pytest.mark.parametrize(("public", "spelled_out"), SAME)
+def test_ptx_as_it_is_spelled_out_means_the_same(public: str, spelled_out: str) -> None:
+    body = "PTX t\n{{\nx = 0; y = 0; mbarrier m = 1;\n}}\n P0@cta 0,gpu 0 ;\n {} ;\n LC00: ;\n"
+    read = []
+    for text in (public, spelled_out):
+        program = read_text(body.format(text) + "exists (x == 0)")
+        read.append(replace(program.threads[0].instructions[0], text=""))
+    assert read[0] == read[1]
+
+
+@pytest.mark.parametrize(
+    ("instruction", "value"),
+    [
+        ("atom.inc r1, x, 3", 3),
+        ("atom.inc r1, x, 2", 0),
+        ("atom.dec r1, x, 3", 1),
+        ("atom.dec r1, x, 1", 1),
+        ("rem r0, -7, 2", -1),
+        ("div r0, -7, 2", -3),
+        ("shl r0, 3, 2", 12),
+        ("shr r0, 12, 2", 3),
+    ],
+)
+def test_arithmetic_has_the_results_of_ptx(instruction: str, value: int) -> None:
+    asked = "P0:r0" if " r0" in instruction else "x"
+    text = HEAD.replace("x = 0", "x = 2") + f" {instruction} ;\nforall ({asked} == {value})"
+    assert judge_program(read_text(text)).condition_holds is True
+
+
+def test_what_stands_in_a_comment_means_nothing() -> None:
+    rows = " st.weak x, 1 ; // st.weak x, 2 ; | too many\n (* st.weak x, 3 ; *)\n"
+    program = read_text(HEAD + rows + "exists (x == 1) // and no more")
+    assert [each.text for each in program.threads[0].instructions] == ["st.weak x, 1"]
+
+
+@pytest.mark.parametrize(
+    ("quantifier", "kept", "holds"),
+    [
+        ("exists", "P0:r0 == 0", False),
+        ("exists", "P0:r0 == 1", True),
+        ("~exists", "P0:r0 == 0", True),
+        ("~exists", "P0:r0 == 1", False),
+        ("forall", "P0:r0 == 1", True),
+        ("forall", "P0:r0 >= 0", False),
+    ],
+)
+def test_a_filter_leaves_out_the_executions_that_it_refuses(
+    quantifier: str,
+    kept: str,
+    holds: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    text = (
+        "PTX t\n{\nx = 0;\n}\n P0@cta 0,gpu 0 | P1@cta 1,gpu 0 ;\n ld.weak r0, x | st.weak x, 1 ;\n"
+        f"locations [x;]\nfilter ({kept})\n{quantifier} (P0:r0 == 1)\n"
+    )
+    assert judge_program(read_text(text)).condition_holds is holds

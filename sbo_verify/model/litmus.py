@@ -6,10 +6,12 @@ condition after `exists`, `~exists` or `forall`.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sbo_verify.model.cells import ADDRESS, REGISTER, read_cell
+from sbo_verify.model.cell import ADDRESS, REGISTER
+from sbo_verify.model.cells import read_cell
 from sbo_verify.model.condition import (
     Both,
     Compare,
@@ -40,6 +42,8 @@ from sbo_verify.vocabulary import Space
 
 SPACES = {"shared": Space.SHARED, "global": Space.GLOBAL}
 _CONDITION = r"~?\s*exists\b|forall\b|not\s+exists\b"
+_COMMENT = re.compile(r"\(\*.*?\*\)|//[^\n]*", re.DOTALL)
+_BEFORE_IT = r"filter\b|locations\b"
 _PLACES = ("cta", "gpu", "cluster", "warp")
 
 
@@ -73,7 +77,9 @@ def read_text(text: str, file: str = "<text>") -> Program:
         scanner.position = scanner.end
         scanner.fail("a block of declarations between braces")
     name, _, comment = text[scanner.position : heading_end].strip().partition("\n")
-    scanner.position = heading_end + 1
+    # Behind the heading comments say nothing, whatever stands in them; places stay as they are.
+    body = _COMMENT.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), text[heading_end + 1 :])
+    scanner = Scanner(file, text[: heading_end + 1] + body, heading_end + 1)
     declared = _declarations(scanner)
     ids, placements = _header(scanner)
     columns = _rows(scanner, len(ids))
@@ -185,7 +191,7 @@ def _header(scanner: Scanner) -> tuple[list[int], list[Placement]]:
 
 def _rows(scanner: Scanner, threads: int) -> list[list[tuple[Instruction, int]]]:
     columns: list[list[tuple[Instruction, int]]] = [[] for _ in range(threads)]
-    while scanner.peek(_CONDITION) is None:
+    while scanner.peek(rf"{_CONDITION}|{_BEFORE_IT}") is None:
         if scanner.at_end():
             scanner.fail("exists, ~exists or forall")
         end = scanner.text.find(";", scanner.position)
@@ -234,11 +240,19 @@ def _check_column(
 
 
 def _final(scanner: Scanner, ids: list[int], declared: _Declared) -> tuple[str, Condition]:
+    """The quantifier and its condition; a filter leaves out the executions that it refuses."""
+    if scanner.accept(r"locations\b"):
+        scanner.expect(r"\[[^\]]*\]", "the locations to show, between brackets")
+    kept = _either(scanner, ids, declared) if scanner.accept(r"filter\b") else None
+    scanner.accept(";")
     word = "".join(scanner.expect(_CONDITION, "exists, ~exists or forall").split())
     quantifier = "~exists" if word in {"~exists", "notexists"} else word
     condition = _either(scanner, ids, declared)
     scanner.accept(";")
     scanner.finish("/\\, \\/ or the end of the file")
+    if kept is not None:
+        forall = quantifier == "forall"
+        condition = Either((Not(kept), condition)) if forall else Both((kept, condition))
     return quantifier, condition
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NoReturn
 
-_BLANK = re.compile(r"(?:\s|\(\*.*?\*\))*", re.DOTALL)
+_BLANK = re.compile(r"(?:\s|\(\*.*?\*\)|//[^\n]*)*", re.DOTALL)
 
 
 class LitmusError(ValueError):
@@ -31,7 +31,7 @@ class Scanner:
         return Scanner(self.file, self.text, start, end)
 
     def skip_blank(self) -> None:
-        """Skip white space and `(* comments *)`."""
+        """Skip white space, `(* comments *)` and `// comments`."""
         blank = _BLANK.match(self.text, self.position, self.end)
         if blank is not None:
             self.position = blank.end()

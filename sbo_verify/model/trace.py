@@ -157,26 +157,38 @@ class Frame:
 
 
 def apply(operation: str, old: int, operands: list[int]) -> int:
-    """The result of arithmetic, or what an atomic writes; raises `ProgramError` for `div` by 0."""
+    """The result of arithmetic, or what an atomic writes; `ProgramError` where it has none."""
     operand = operands[0]
-    if operation == "div":
-        if operand == 0:
-            message = f"div {old}, 0: the PTX ISA leaves the result unspecified"
-            raise ProgramError(message)
-        quotient = abs(old) // abs(operand)
-        return quotient if (old < 0) == (operand < 0) else -quotient
+    if operation in {"div", "rem"} and operand == 0:
+        message = f"{operation} {old}, 0: the PTX ISA leaves the result unspecified"
+        raise ProgramError(message)
+    if operation in {"shl", "shr"} and operand < 0:
+        message = f"{operation} {old}, {operand}: give a shift of 0 or more"
+        raise ProgramError(message)
     return ARITHMETIC[operation](old, operand)
+
+
+def _quotient(old: int, operand: int) -> int:
+    """Division that rounds towards zero, as C and PTX have it."""
+    quotient = abs(old) // abs(operand)
+    return quotient if (old < 0) == (operand < 0) else -quotient
 
 
 ARITHMETIC: dict[str, Callable[[int, int], int]] = {
     "add": lambda old, operand: old + operand,
     "sub": lambda old, operand: old - operand,
     "mul": lambda old, operand: old * operand,
-    "div": lambda old, operand: old // operand,
+    "div": _quotient,
+    "rem": lambda old, operand: old - operand * _quotient(old, operand),
+    "shl": lambda old, operand: old << operand,
+    "shr": lambda old, operand: old >> operand,
     "and": lambda old, operand: old & operand,
     "or": lambda old, operand: old | operand,
     "xor": lambda old, operand: old ^ operand,
     "min": min,
     "max": max,
+    # The two counters of `atom` that wrap at their operand (PTX ISA, "atom").
+    "inc": lambda old, operand: 0 if old >= operand else old + 1,
+    "dec": lambda old, operand: operand if old == 0 or old > operand else old - 1,
     "exch": lambda _old, operand: operand,
 }
