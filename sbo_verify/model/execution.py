@@ -251,6 +251,11 @@ class Skeleton:
         return Relation.of(self.size, ((a, b) for a, b, rule in self.completions if rule == ISSUED))
 
     @cached_property
+    def copies_themselves(self) -> Relation:
+        """Identity on the accesses of bulk copies: none of them comes before itself."""
+        return Relation.of(self.size, ((b, b) for _, b in self.issue.pairs()))
+
+    @cached_property
     def completion(self) -> Relation:
         """From the accesses of bulk copies to what waits for them."""
         return Relation.of(self.size, ((a, b) for a, b, rule in self.completions if rule != ISSUED))

@@ -247,6 +247,8 @@ class Search:
                 meeting = Relation.of(skeleton.size, edges)
                 candidate = Candidate(skeleton, values, source, reads_from, meeting, fence_order)
                 orders = axioms.orders(candidate, patterns)
+                if orders.base_causality & skeleton.copies_themselves:
+                    continue  # a wait for a copy that is issued behind it: no end is reached
                 found = self.choose(orders, self.condition, known)
                 if found is not None:
                     yield Witness(orders, *found)
