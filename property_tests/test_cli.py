@@ -133,7 +133,7 @@ REFUSED = [
     ("hope", "No such command 'hope'"),
     ("report", "Missing argument 'RUN'"),
     ("report nowhere", "nowhere does not exist; name the folder of one run"),
-    ("report nowhere --format html", "'html' is not one of 'terminal', 'markdown', 'json'"),
+    ("report nowhere --format pdf", "'pdf' is not one of 'terminal', 'markdown', 'html', 'json'"),
     ("model nowhere.litmus", "File 'nowhere.litmus' does not exist"),
     ("model", "Missing argument 'FILES...'"),
 ]

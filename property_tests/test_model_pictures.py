@@ -6,13 +6,17 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from sbo_verify.model import Budget, judge
-from sbo_verify.model.picture import picture
+from sbo_verify.model import Budget, ModelAnswer, judge
 from sbo_verify.protocols import PROTOCOLS
 from sbo_verify.protocols.signal_publish.catalogue import PUBLISHED
+from sbo_verify.report.picture import draw
 
 SVG = "{http://www.w3.org/2000/svg}"
 ROWS = {row.name: row for row in PROTOCOLS["signal_publish"]}
+
+
+def picture(answer: ModelAnswer) -> str:
+    return draw(answer.witness, answer.chains, answer.missing)
 
 
 def texts(svg: str) -> list[str]:

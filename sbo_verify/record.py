@@ -6,7 +6,7 @@ gets the same objects back, so that analysis can be repeated without the GPU.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar, Self
 
 FORMAT_VERSION = 1
@@ -34,11 +34,17 @@ class Record:
             message = f"expected a record of kind {cls.kind!r}, found {data.get('kind')!r}"
             raise RecordError(message)
         names = {item.name for item in fields(cls)}
-        if names != set(rest):
-            odd = ", ".join(sorted(names ^ set(rest)))
+        # A field with a default is younger than some records.
+        asked = {item.name for item in fields(cls) if _is_required(item)}
+        if not asked <= set(rest) <= names:
+            odd = ", ".join(sorted((asked - set(rest)) | (set(rest) - names)))
             message = f"record of kind {cls.kind!r} has other fields than this version knows: {odd}"
             raise RecordError(message)
         return cls(**rest)
+
+
+def _is_required(item: Field[Any]) -> bool:
+    return item.default is MISSING and item.default_factory is MISSING
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +116,8 @@ class ModelReading(Record):
 
     `readings` maps each reading of what the ISA leaves open to its verdict; `missing` are the
     orderings that a stale execution shows to be missing, `ordering` those that forbid it, in
-    sentences; `witness` is that execution, step by step, or None.
+    sentences; `witness` is that execution, step by step, or None; `chains` maps every read asked
+    about to the edges that order the tile's store before it.
     """
 
     kind: ClassVar[str] = "model"
@@ -125,6 +132,7 @@ class ModelReading(Record):
     ordering: list[str]
     notes: list[str]
     witness: list[dict[str, Any]] | None
+    chains: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

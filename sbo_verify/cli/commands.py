@@ -137,7 +137,7 @@ def replay_command(**options: Any) -> int:  # noqa: ANN401 - click passes option
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["terminal", "markdown", "json"]),
+    type=click.Choice(["terminal", "markdown", "html", "json"]),
     default="terminal",
     show_default=True,
     help="How the report is printed.",
@@ -147,6 +147,7 @@ def report_command(run: Path, form: str) -> int:
 
     \b
       sbo-verify report runs/signal_publish/RUN --format markdown
+      sbo-verify report runs/signal_publish/RUN --format html
     """  # noqa: D301 - click keeps the lines behind a backspace
     findings = findings_of(Run.open(run))
     print_findings(findings, form)

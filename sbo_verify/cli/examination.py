@@ -24,6 +24,7 @@ from sbo_verify.harness.session import (
     stress_row,
 )
 from sbo_verify.protocols import protocol_named
+from sbo_verify.report.html import html_text
 from sbo_verify.report.machine import machine_text
 from sbo_verify.report.markdown import markdown_text
 from sbo_verify.report.outline import Findings
@@ -121,6 +122,7 @@ def findings_of(run: Run) -> Findings:
         settings=run.settings,
         code_readings=raw.code_readings,
         launches=raw.launches,
+        model_readings=raw.model_readings,
         verdicts=verdicts,
         summary=summary,
         torn_lines=[str(line) for line in raw.torn_lines],
@@ -128,10 +130,12 @@ def findings_of(run: Run) -> Findings:
 
 
 def print_findings(findings: Findings, form: str) -> None:
-    """Print a report on standard output; `form` is terminal, markdown or json."""
+    """Print a report on standard output; `form` is terminal, markdown, html or json."""
     if form == "json":
         click.echo(machine_text(findings), nl=False)
     elif form == "markdown":
         click.echo(markdown_text(findings), nl=False)
+    elif form == "html":
+        click.echo(html_text(findings), nl=False)
     else:
         print_report(findings, Console())

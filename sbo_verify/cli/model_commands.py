@@ -17,12 +17,12 @@ from sbo_verify.model import (
     ModelAnswer,
     judge,
     judge_litmus,
-    picture,
     poll_answer,
     single_changes,
 )
 from sbo_verify.protocol import Row
 from sbo_verify.protocols import protocol_named
+from sbo_verify.report.picture import draw
 from sbo_verify.verdict import ExitCode, ModelVerdict
 
 HOLDS = {True: "holds", False: "does not hold", None: "unknown"}
@@ -90,7 +90,7 @@ def explain_command(variant: str, svg: Path | None, protocol: str, *, as_json: b
         if answer.witness is None:
             message = f"{row.name} allows no stale read, so there is no execution to draw"
             raise click.UsageError(message)
-        svg.write_text(picture(answer))
+        svg.write_text(draw(answer.witness, answer.chains, answer.missing))
     if as_json:
         data = {
             "row": row.name,

@@ -25,6 +25,7 @@ from sbo_verify.harness.results import lost_record
 from sbo_verify.harness.runner import HANG_FACTOR, HANG_FLOOR_SECONDS, Bench
 from sbo_verify.harness.watchdog import Watchdog
 from sbo_verify.model import judge
+from sbo_verify.model.steps import as_data
 from sbo_verify.protocol import Protocol, Row, UnknownNameError
 from sbo_verify.record import (
     FORMAT_VERSION,
@@ -140,7 +141,8 @@ def read_model(
                 missing=answer.missing,
                 ordering=answer.ordering,
                 notes=answer.notes,
-                witness=None if answer.witness is None else [asdict(s) for s in answer.witness],
+                witness=None if answer.witness is None else as_data(answer.witness),
+                chains={question: as_data(chain) for question, chain in answer.chains.items()},
             )
         )
         on_row(row)

@@ -15,7 +15,6 @@ from sbo_verify.model.judge import (
     single_changes,
 )
 from sbo_verify.model.liveness import Liveness, liveness_of
-from sbo_verify.model.picture import picture
 from sbo_verify.model.polling import poll_answer
 from sbo_verify.model.scanner import LitmusError
 from sbo_verify.model.search import Budget
@@ -30,7 +29,6 @@ __all__ = [
     "judge_litmus",
     "judge_program",
     "liveness_of",
-    "picture",
     "poll_answer",
     "single_changes",
 ]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from itertools import pairwise
 
 from sbo_verify.model.axioms import Orders
@@ -15,46 +14,13 @@ from sbo_verify.model.bulk import ISSUED, SOURCES_READ
 from sbo_verify.model.events import Event, EventKind, Proxy
 from sbo_verify.model.relation import Relation, bits
 from sbo_verify.model.search import Witness
+from sbo_verify.model.steps import Edge, Step
 
 PROGRAM_ORDER = "program order"
 SYNCHRONIZES = "synchronizes: release pattern observed by acquire pattern"
 BARRIER = "synchronizes: arrival and wait at the same barrier"
 FENCE_SC = "synchronizes: order of fence.sc"
 READS_FROM = "reads from"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One event of a witness. `value` is what was read or written, `source` the step read from."""
-
-    number: int
-    actor: str
-    instruction: str
-    does: str
-    value: int | None = None
-    memory: str | None = None
-    source: int | None = None
-    note: str = ""
-
-    def __str__(self) -> str:
-        text = f"{self.number}. {self.actor}: {self.instruction} - {self.does}"
-        return f"{text} ({self.note})" if self.note else text
-
-
-@dataclass(frozen=True, slots=True)
-class Edge:
-    """One edge of base causality: the rule, and the instructions at its ends."""
-
-    rule: str
-    first_actor: str
-    first: str
-    second_actor: str
-    second: str
-
-    def __str__(self) -> str:
-        return (
-            f"{self.first_actor}: {self.first} -> {self.second_actor}: {self.second} [{self.rule}]"
-        )
 
 
 def actor(orders: Orders, index: int) -> str:
@@ -315,8 +281,3 @@ def links(witness: Witness, thread: int, register: str) -> Iterator[tuple[int, i
         copied = [r for r, w in s.dependencies.pairs() if w == write]
         is_copy = not s.events[write].ordered and s.events[write].thread >= 0
         read = next((r for r in copied if not s.events[r].ordered), None) if is_copy else None
-
-
-def as_data(items: list[Step] | list[Edge]) -> list[dict[str, object]]:
-    """Steps or edges as plain data for JSON."""
-    return [asdict(item) for item in items]

@@ -20,6 +20,7 @@ from sbo_verify.model.liveness import Liveness, liveness_of
 from sbo_verify.model.program import Program
 from sbo_verify.model.readings import DEFAULT, OF_SAFETY, Reading, matter, varied
 from sbo_verify.model.search import Budget, Outcome, find, goal
+from sbo_verify.model.steps import Edge, Step
 from sbo_verify.protocol import UnknownNameError, Variant
 from sbo_verify.protocols.signal_publish.sites import SITES, Read, SignalPublish, refusals
 from sbo_verify.verdict import ModelVerdict
@@ -45,12 +46,12 @@ class ModelAnswer:
     verdict: ModelVerdict
     complete: bool
     seconds: float
-    witness: list[explain.Step] | None
+    witness: list[Step] | None
     missing: list[str]
     ordering: list[str]
     readings: dict[str, str]
     question: str = ""
-    chains: dict[str, list[explain.Edge]] = field(default_factory=dict)
+    chains: dict[str, list[Edge]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     candidates: int = 0
 
@@ -79,7 +80,7 @@ class LitmusAnswer:
     condition_holds: bool | None
     complete: bool
     seconds: float
-    witness: list[explain.Step] | None
+    witness: list[Step] | None
     readings: dict[str, bool | None]
     liveness: Liveness
     candidates: int = 0
@@ -123,7 +124,7 @@ def judge(
             notes.append(UNDEFINED)
         gaps = explain.missing(witness, query.asked_thread, query.register, FRESH)
         missing = list(dict.fromkeys(gaps))
-    chains: dict[str, list[explain.Edge]] = {}
+    chains: dict[str, list[Edge]] = {}
     if verdict is ModelVerdict.FORBIDDEN:
         chains = {q.name: chain for q in asked for chain in [ordering_chain(q)] if chain}
     return ModelAnswer(
@@ -203,7 +204,7 @@ def _first_stale(asked: list[Query], reading: Reading, budget: Budget) -> tuple[
     return Outcome(None, complete, candidates, seconds), asked[-1]
 
 
-def ordering_chain(query: Query) -> list[explain.Edge]:
+def ordering_chain(query: Query) -> list[Edge]:
     """The edges that order the tile's store before the read of `query`, back to its first writer.
 
     Taken from an execution in which the read is fresh. Empty where some link has no such order.
@@ -211,7 +212,7 @@ def ordering_chain(query: Query) -> list[explain.Edge]:
     fresh = find(query.program, Not(query.program.condition)).witness
     if fresh is None:
         return []
-    links: list[list[explain.Edge]] = []
+    links: list[list[Edge]] = []
     for write, read in explain.links(fresh, query.asked_thread, query.register):
         link = explain.causal_chain(fresh.orders, write, read)
         if not link:

@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from sbo_verify.record import CodeReading, Launch, RowVerdict, Settings, Summary, Witness
+from sbo_verify.record import (
+    CodeReading,
+    Launch,
+    ModelReading,
+    RowVerdict,
+    Settings,
+    Summary,
+    Witness,
+)
 from sbo_verify.report.figures import (
     bars,
     bound_text,
@@ -79,6 +87,7 @@ class Findings:
     verdicts: Sequence[RowVerdict]
     summary: Summary
     torn_lines: Sequence[str] = ()
+    model_readings: Sequence[ModelReading] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +158,7 @@ def outline(findings: Findings) -> Outline:
         answer_by_joint=_answer_by_joint(findings),
         machine=_machine(settings, summary),
         variants=[_variant_line(verdict) for verdict in verdicts],
-        worst=[_worst_row(verdict, findings.launches) for verdict in worst[:WORST_ROWS]],
+        worst=[worst_row(verdict, findings.launches) for verdict in worst[:WORST_ROWS]],
         worst_left_out=f"{rest} more rows with stale tiles are in the record."
         if rest > 0
         else None,
@@ -227,7 +236,8 @@ def _worst_verdicts(verdicts: Sequence[RowVerdict]) -> list[RowVerdict]:
     return sorted(loud, key=lambda each: (_GRAVITY[each.joint], -(each.bound or 0.0)))
 
 
-def _worst_row(verdict: RowVerdict, launches: Sequence[Launch]) -> WorstRow:
+def worst_row(verdict: RowVerdict, launches: Sequence[Launch]) -> WorstRow:
+    """What was seen of one row, its own launches picked from `launches`."""
     mine = [each for each in launches if each.row == verdict.row]
     told = [each for each in mine if each.witnesses]
     first = told[0] if told else None

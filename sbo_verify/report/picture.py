@@ -6,16 +6,18 @@ reader's own; text of programs is escaped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
 from html import escape
 
-from sbo_verify.model.explain import Edge, Step
-from sbo_verify.model.judge import ModelAnswer
+from sbo_verify.model.steps import Edge, Step
 
 LANE_PX, ROW_PX, HEAD_PX, MARGIN_PX = 250, 34, 56, 16
 BOX_PX = (LANE_PX - 18, ROW_PX - 8)
 # As many characters as fit into a box of this width at 11 pixels.
 LETTERS = 38
+# Width and height in pixels, and the elements.
+Drawing = tuple[int, int, list[str]]
 STYLE = (
     "text{font:11px monospace;fill:#222}.head{font-weight:bold}.box{fill:#f4f4f4;stroke:#999}"
     ".stale{fill:#ffd9d9;stroke:#c00}.lane{stroke:#ddd}.from{stroke:#27c;fill:none}"
@@ -23,20 +25,30 @@ STYLE = (
 )
 
 
-def picture(answer: ModelAnswer) -> str:
+def draw(
+    witness: Sequence[Step] | None,
+    chains: Mapping[str, Sequence[Edge]],
+    missing: Sequence[str] = (),
+    *,
+    name: str = "",
+) -> str:
     """The SVG of an answer: the witness of Allowed, the first chain of Forbidden.
 
-    An answer with neither, one that is unknown, gives a picture that says so.
+    An answer with neither, one that is unknown, gives a picture that says so. `name` tells the
+    pictures of one page apart, and is read out.
     """
-    if answer.witness:
-        return _of_witness(answer.witness, answer.missing)
-    if answer.chains:
-        question, chain = next(iter(answer.chains.items()))
-        return _of_chain(question, chain)
-    return _svg(LANE_PX * 2, HEAD_PX, [_text(MARGIN_PX, HEAD_PX // 2, "unknown: budget spent")])
+    if witness:
+        width, height, parts = _of_witness(witness, missing)
+    elif chains:
+        question, chain = next(iter(chains.items()))
+        width, height, parts = _of_chain(question, chain)
+    else:
+        width, height = LANE_PX * 2, HEAD_PX
+        parts = [_text(MARGIN_PX, HEAD_PX // 2, "unknown: budget spent")]
+    return _svg(width, height, parts, name)
 
 
-def _of_witness(steps: Sequence[Step], missing: Sequence[str]) -> str:
+def _of_witness(steps: Sequence[Step], missing: Sequence[str]) -> Drawing:
     lanes = list(dict.fromkeys(step.actor for step in steps))
     row = {step.number: place for place, step in enumerate(steps)}
     lane = {step.number: lanes.index(step.actor) for step in steps}
@@ -54,7 +66,7 @@ def _of_witness(steps: Sequence[Step], missing: Sequence[str]) -> str:
         y = HEAD_PX + ROW_PX * (len(steps) + place) + ROW_PX // 2
         parts.append(_text(MARGIN_PX, y, f"missing: {gap}", "gap"))
     longest = max((len(gap) for gap in missing), default=0) * 7 + 100
-    return _svg(max(LANE_PX * len(lanes), longest), height, parts)
+    return max(LANE_PX * len(lanes), longest if missing else 0), height, parts
 
 
 def steps_that_miss(steps: Sequence[Step]) -> list[Step]:
@@ -67,7 +79,7 @@ def steps_that_miss(steps: Sequence[Step]) -> list[Step]:
     return [step for step in reads if step in asked or step.note]
 
 
-def _of_chain(question: str, chain: Sequence[Edge]) -> str:
+def _of_chain(question: str, chain: Sequence[Edge]) -> Drawing:
     ends = [(chain[0].first_actor, chain[0].first)]
     rules: list[str | None] = []
     for edge in chain:
@@ -91,7 +103,7 @@ def _of_chain(question: str, chain: Sequence[Edge]) -> str:
         parts.append(_text(x, HEAD_PX + ROW_PX * (row + 1) + 4, why))
     parts.append(_text(MARGIN_PX, bottom + MARGIN_PX, question))
     widest = max((len(rule or "") for rule in rules), default=0) * 7 + LANE_PX
-    return _svg(LANE_PX * len(lanes) + widest, bottom + 2 * MARGIN_PX, parts)
+    return LANE_PX * len(lanes) + widest, bottom + 2 * MARGIN_PX, parts
 
 
 def _lanes(names: Sequence[str], bottom: int) -> Iterator[str]:
@@ -131,13 +143,17 @@ def _text(x: int, y: int, text: str, kind: str = "") -> str:
     return f'<text{named} x="{x}" y="{y}">{escape(text)}</text>'
 
 
-def _svg(width: int, height: int, parts: Sequence[str]) -> str:
+def _svg(width: int, height: int, parts: Sequence[str], name: str) -> str:
+    tip = f"tip-{sha256(name.encode()).hexdigest()[:8]}" if name else "tip"
+    told = f' aria-label="{escape(name)}"' if name else ""
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" role="img">'
+        f'viewBox="0 0 {width} {height}" role="img"{told}>'
     )
-    tip = (
-        '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" '
+    marker = (
+        f'<defs><marker id="{tip}" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" '
         'markerHeight="7" orient="auto"><path d="M0,0 L8,4 L0,8 z" fill="#555"/></marker></defs>'
     )
-    return "\n".join([head, f"<style>{STYLE}</style>", tip, *parts, "</svg>"]) + "\n"
+    # A page may hold several pictures, some of them folded away with their markers.
+    drawn = [part.replace("url(#tip)", f"url(#{tip})") for part in parts]
+    return "\n".join([head, f"<style>{STYLE}</style>", marker, *drawn, "</svg>"]) + "\n"

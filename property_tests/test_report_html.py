@@ -1,0 +1,197 @@
+"""The report as one HTML file: what the other forms say, pictures, and nothing from outside."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from written_runs import code_reading, launch, settings
+
+from sbo_verify.cli.examination import findings_of
+from sbo_verify.harness.judgement import Evidence, judge_run
+from sbo_verify.harness.session import read_model
+from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
+from sbo_verify.record import ModelReading
+from sbo_verify.report.html import html_text
+from sbo_verify.report.outline import Findings, outline
+from sbo_verify.report.pages import pages, picture_of
+from sbo_verify.store import Run, runs_below
+
+REPORTS = Path(__file__).resolve().parents[1] / "reports"
+SOUND, CANARY, LUCKY = "full_wait-atom_release", "no_wait-relaxed", "read_wait-release"
+ROWS = (SOUND, CANARY, LUCKY)
+VOID = {"meta", "br", "link", "img", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """What a browser makes of the text: elements, words, and complaints about tags left open."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    made = Run.create(tmp_path_factory.mktemp("html"), settings(ROWS))
+    read_model(made, SIGNAL_PUBLISH, [SIGNAL_PUBLISH.row(n) for n in ROWS], lambda _row: None)
+    for row in ROWS:
+        made.append(code_reading(row))
+        made.append(launch(row, stale=10 if row == CANARY else 0))
+    return made
+
+
+@pytest.fixture
+def findings(run: Run) -> Findings:
+    return findings_of(run)
+
+
+def test_every_variant_has_its_line_its_page_and_its_picture(findings: Findings) -> None:
+    page = Page(html_text(findings))
+    assert page.open == []
+    targets = [str(link["href"]) for link in page.named("a")]
+    ids = [element["id"] for _, element in page.elements if "id" in element]
+    assert len(ids) == len(set(ids))
+    assert targets == [f"#{name}" for name in ids if str(name).startswith("variant-")]
+    assert len(targets) == len(ROWS)
+    told = [str(svg["aria-label"]) for svg in page.named("svg")]
+    assert told == [
+        f"{SOUND}: what orders the store before the read",
+        f"{CANARY}: stale execution",
+        f"{LUCKY}: stale execution",
+    ]
+
+
+def test_it_says_what_the_outline_says(findings: Findings) -> None:
+    words = " ".join(Page(html_text(findings)).words.split())
+    report = outline(findings)
+    lines = [report.headline, report.answer, *report.answer_by_joint, *report.reasons]
+    lines += [*report.not_tried, *report.by_luck, *report.notes, report.closing]
+    lines += [cell for line in report.variants for cell in line.cells()]
+    for line in lines:
+        assert " ".join(line.split()) in words, line
+    for page in pages(findings):
+        for line in (*page.missing, *page.ordering, page.repeat):
+            assert line in words
+
+
+def test_every_arrow_has_the_head_of_its_own_picture(findings: Findings) -> None:
+    """A page folds pictures away, and a browser draws no marker that is folded away."""
+    text = html_text(findings)
+    heads = [marker["id"] for marker in Page(text).named("marker")]
+    assert len(heads) == len(set(heads)) == len(ROWS)
+    for head in heads:
+        assert f"url(#{head})" in text
+
+
+def test_a_page_says_how_to_see_it_again(findings: Findings) -> None:
+    said = {page.row: page.repeat for page in pages(findings)}
+    assert said[CANARY] == f"sbo-verify replay {CANARY} --seed 7 --index 0"
+    assert said[SOUND] == f"sbo-verify stress --variants {SOUND} --seed 7 --seconds 2"
+
+
+def test_it_loads_nothing(findings: Findings) -> None:
+    page = Page(html_text(findings))
+    for tag, attributes in page.elements:
+        assert tag not in {"script", "link", "img", "iframe"}
+        for name, value in attributes.items():
+            outside = value and value.startswith(("http:", "https:", "//"))
+            assert not outside or name == "xmlns", (tag, name, value)
+
+
+HOSTILE = '<script>alert("&")</script>|`*_\x00é' + "x" * 500
+
+
+def test_hostile_names_and_texts_stay_text(findings: Findings) -> None:
+    verdicts = [replace(each, row=HOSTILE, notes=[HOSTILE]) for each in findings.verdicts[:1]]
+    steps = [
+        {"number": 1, "actor": HOSTILE, "instruction": HOSTILE, "does": f"reads {HOSTILE}"},
+    ]
+    reading = ModelReading(
+        row=HOSTILE,
+        variant="0",
+        verdict="Allowed",
+        complete=True,
+        seconds=0.0,
+        readings={HOSTILE: "Forbidden"},
+        missing=[HOSTILE],
+        ordering=[HOSTILE],
+        notes=[],
+        witness=steps,
+    )
+    code = [code_reading(HOSTILE, skeleton=[(HOSTILE, [HOSTILE])], differences=[HOSTILE])]
+    odd = replace(
+        findings,
+        verdicts=verdicts,
+        model_readings=[reading],
+        code_readings=code,
+        launches=[],
+        settings=replace(findings.settings, command=HOSTILE),
+    )
+    page = Page(html_text(odd))
+    assert page.open == []
+    assert page.named("script") == []
+    assert page.words.count('<script>alert("&")</script>') >= 8
+
+
+def test_a_record_without_chains_is_shown_by_its_sentences(findings: Findings) -> None:
+    """As records were written before they held the chains as data."""
+    old = [replace(each, chains={}) for each in findings.model_readings]
+    page = Page(html_text(replace(findings, model_readings=old)))
+    assert len(page.named("svg")) == len(ROWS) - 1
+    [sound] = [each for each in old if each.row == SOUND]
+    assert picture_of(sound) == ""
+    assert all(line in page.words for line in sound.ordering)
+
+
+def test_without_a_model_reading_nothing_is_drawn() -> None:
+    verdicts, summary = judge_run(
+        Evidence(
+            protocol=SIGNAL_PUBLISH,
+            settings=settings(ROWS, silicon=False),
+            code_readings=[code_reading(row) for row in ROWS],
+            launches=[],
+            finished="2026-11-23T22:01:00+00:00",
+        )
+    )
+    silent = Findings(
+        settings=settings(ROWS, silicon=False),
+        code_readings=[],
+        launches=[],
+        verdicts=verdicts,
+        summary=summary,
+    )
+    page = Page(html_text(silent))
+    assert page.named("svg") == []
+    assert "rate below" not in page.words
+    assert page.words.count("Silicon did not run") == 2
+
+
+@pytest.mark.parametrize("path", runs_below(REPORTS), ids=lambda path: str(path.name))
+def test_a_recorded_page_is_what_its_records_give(path: Path) -> None:
+    text = (path / "report.html").read_text()
+    assert text == html_text(findings_of(Run.open(path)))
+    assert len(text.encode()) < 1_500_000
