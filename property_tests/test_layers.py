@@ -21,6 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("record", "rates"),
     ("store",),
     ("model", "compiled", "device"),
+    ("gemm",),
     ("harness",),
     ("report",),
     ("cli",),
@@ -31,7 +32,7 @@ RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # A report says what was recorded and judged; it measures, builds and computes nothing.
 REPORT_MAY_IMPORT = ("vocabulary", "verdict", "protocol", "protocols", "record", "store")
 # Of the layers that compute, their plain data alone.
-REPORT_MAY_IMPORT_OF_OTHERS = ("harness.judgement", "model.steps")
+REPORT_MAY_IMPORT_OF_OTHERS = ("harness.judgement", "harness.answers", "model.steps")
 COMPUTES = ("numpy", "scipy")
 # The only folder that may touch a GPU's libraries.
 GPU_PACKAGES = ("cuda", "cupy", "torch")

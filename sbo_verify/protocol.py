@@ -90,6 +90,23 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Question:
+    """A question that engineers have left open, to be answered by rows of the catalogue.
+
+    The answer is yes where a stale read is forbidden for every row in `enough`. The rows in
+    `beside` are shown with them. `producers` CTAs add to the signal; with `on_another_gpu` the
+    consumer runs on another GPU than the producer.
+    """
+
+    text: str
+    where: str
+    enough: tuple[str, ...]
+    beside: tuple[str, ...] = ()
+    producers: int = 1
+    on_another_gpu: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Step:
     """The instructions of one site: `side` is producer or consumer, `site` a field's name.
 
@@ -111,7 +128,10 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """A hand-over protocol: its sites, its kernel, its catalogue and its meaning."""
+    """A hand-over protocol: its sites, its kernel, its catalogue and its meaning.
+
+    `questions` are those that reviews left open, `cases` the rows taken from code in use.
+    """
 
     name: str
     summary: str
@@ -121,6 +141,8 @@ class Protocol:
     rows: tuple[Row, ...]
     refusals: Callable[[Any], list[str]]
     steps: Callable[[Any], tuple[Step, ...]]
+    questions: tuple[Question, ...] = ()
+    cases: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = [row.name for row in self.rows]
@@ -132,6 +154,9 @@ class Protocol:
                 raise ValueError(message)
         for row in self.rows:
             self.check(row.variant)
+        asked = [name for each in self.questions for name in (*each.enough, *each.beside)]
+        for name in (*asked, *self.cases):
+            self.row(name)
 
     def row(self, name: str) -> Row:
         """The row called `name`, or with the hash `name`; else `UnknownNameError`."""

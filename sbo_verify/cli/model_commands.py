@@ -9,7 +9,9 @@ from pathlib import Path
 import click
 
 from sbo_verify.cli.commands import app
+from sbo_verify.cli.examination import findings_of
 from sbo_verify.cli.options import SECONDS, as_json, protocol_option
+from sbo_verify.harness.answers import answers
 from sbo_verify.model import (
     Budget,
     LitmusAnswer,
@@ -22,7 +24,9 @@ from sbo_verify.model import (
 )
 from sbo_verify.protocol import Row
 from sbo_verify.protocols import protocol_named
+from sbo_verify.report.answers import answers_text
 from sbo_verify.report.picture import draw
+from sbo_verify.store import Run
 from sbo_verify.verdict import ExitCode, ModelVerdict
 
 HOLDS = {True: "holds", False: "does not hold", None: "unknown"}
@@ -102,6 +106,30 @@ def explain_command(variant: str, svg: Path | None, protocol: str, *, as_json: b
     else:
         click.echo("\n".join(_explanation(row, answer, poll, mending)))
     return ExitCode.UNKNOWN if answer.verdict is ModelVerdict.UNKNOWN else ExitCode.PASS
+
+
+@app.command("answers")
+@click.option(
+    "--run",
+    "run_path",
+    type=click.Path(path_type=Path),
+    help="A recorded run, whose silicon is quoted beside the model.",
+)
+@protocol_option
+def answers_command(run_path: Path | None, protocol: str) -> int:
+    """Answer the questions that reviews left open about this hand-over, as Markdown.
+
+    \b
+      sbo-verify answers
+      sbo-verify answers --run reports/signal_publish/RUN
+
+    The model answers now; silicon is quoted from the run that is given.
+    """  # noqa: D301 - click keeps the lines behind a backspace
+    run = None if run_path is None else Run.open(run_path)
+    verdicts = [] if run is None else findings_of(run).verdicts
+    found = answers(protocol_named(protocol), verdicts)
+    click.echo(answers_text(found, None if run is None else run.settings), nl=False)
+    return ExitCode.PASS
 
 
 def _litmus_line(answer: LitmusAnswer) -> str:

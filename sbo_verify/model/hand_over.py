@@ -19,7 +19,7 @@ them, where those threads run, and which memories they touch.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sbo_verify.model import assembly
 from sbo_verify.model.condition import Compare, RegisterOf
@@ -91,18 +91,35 @@ class _Writer:
         self.instructions.extend(instructions)
 
 
-def queries(variant: SignalPublish, *, producers: int = 1) -> Iterator[Query]:
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Who takes part: how many CTAs add to the signal, and on which GPU the consumer runs.
+
+    `producers` is the threshold; a flag that is stored has one. The producers run on GPU 0.
+    """
+
+    producers: int = 1
+    consumer_gpu: int = 0
+
+
+def queries(
+    variant: SignalPublish, *, producers: int = 1, consumer_gpu: int = 0
+) -> Iterator[Query]:
     """Every question that decides the variant; it is sound where all are Forbidden.
 
-    `producers` is how many CTAs add to the signal, and so the threshold. A flag that is stored has
-    one producer. Raises `ValueError` for fewer than one.
+    As in `Setting`. Raises `ValueError` for fewer than one producer, and for a reader in the
+    producing CTA that is to run on another GPU.
     """
     if producers < 1:
         message = f"{producers} producers: give 1 or more"
         raise ValueError(message)
+    if consumer_gpu and variant.place is not Place.OTHER_SM:
+        message = f"a reader of place {variant.place.word!r} cannot run on GPU {consumer_gpu}"
+        raise ValueError(message)
+    setting = Setting(producers, consumer_gpu)
     for tile, half in parts(variant):
         for reader in _readers(variant):
-            yield _Builder(variant, tile, half, reader, producers).query()
+            yield _Builder(variant, tile, half, reader, setting).query()
 
 
 def parts(variant: SignalPublish) -> list[tuple[int, int]]:
@@ -138,9 +155,11 @@ def _producing(v: SignalPublish) -> list[int]:
 class _Builder:
     """Builds the program of one query."""
 
-    def __init__(self, v: SignalPublish, tile: int, half: int, reader: int, producers: int) -> None:
+    def __init__(
+        self, v: SignalPublish, tile: int, half: int, reader: int, setting: Setting
+    ) -> None:
         self.v, self.tile, self.half, self.reader = v, tile, half, reader
-        self.producers = 1 if v.publish in PLAIN_STORES else producers
+        self.producers = 1 if v.publish in PLAIN_STORES else setting.producers
         in_cluster = v.join in CLUSTER_JOINS
         cluster = 0 if in_cluster else None
         self.producing = [
@@ -152,9 +171,10 @@ class _Builder:
             _Writer(f"producer {n} thread 0", Placement(10 + n, 0, None, 0))
             for n in range(1, self.producers)
         ]
-        place = Placement(0, 0, cluster) if v.place is Place.PRODUCER_CTA else Placement(20, 0)
+        far = Placement(20, setting.consumer_gpu)
+        place = Placement(0, 0, cluster) if v.place is Place.PRODUCER_CTA else far
         self.reading = [
-            _Writer(f"consumer thread {n}", Placement(place.cta, 0, place.cluster, 8))
+            _Writer(f"consumer thread {n}", replace(place, warp=8))
             for n in range(max(_readers(v)) + 1)
         ]
         self.locations: dict[str, Location] = {}

@@ -96,17 +96,18 @@ def judge(
     *,
     budget: Budget | None = None,
     producers: int = 1,
+    consumer_gpu: int = 0,
 ) -> ModelAnswer:
     """The model's answer for a variant of the protocol of that name.
 
-    `producers` CTAs add to the signal. Raises `UnknownNameError` for a protocol that the model
-    has no translation of.
+    `producers` CTAs of GPU 0 add to the signal; the consumer runs on GPU `consumer_gpu`. Raises
+    `UnknownNameError` for a protocol that the model has no translation of, and as `queries` does.
     """
     started = time.perf_counter()
     if protocol_name != "signal_publish" or not isinstance(variant, SignalPublish):
         message = f"the model has no translation of {protocol_name!r}; it knows: signal_publish"
         raise UnknownNameError(message)
-    asked = list(queries(variant, producers=producers))
+    asked = list(queries(variant, producers=producers, consumer_gpu=consumer_gpu))
     budget = budget or Budget()
     outcome, query = _first_stale(asked, DEFAULT, budget)
     verdict = verdict_of(outcome)

@@ -31,7 +31,9 @@ def markdown_text(findings: Findings) -> str:
     parts = [
         *_opening(report),
         "## Variants",
-        _table(VARIANT_COLUMNS, [_cells(line) for line in report.variants], VARIANT_FIGURES),
+        markdown_table(
+            VARIANT_COLUMNS, [_cells(line) for line in report.variants], VARIANT_FIGURES
+        ),
         "bound: one-sided 95 % upper bound of the stale rate (Clopper-Pearson).",
     ]
     if report.worst:
@@ -76,7 +78,7 @@ def _opening(report: Outline) -> list[str]:
         parts.append(_list(report.reasons))
     parts += [f"**{escape(report.answer)}**", _list(report.answer_by_joint)]
     machine = [[escape(name), code_span(value, in_table=True)] for name, value in report.machine]
-    return [*parts, "## Machine", _table(("what", "value"), machine, ())]
+    return [*parts, "## Machine", markdown_table(("what", "value"), machine, ())]
 
 
 def _cells(line: VariantLine) -> list[str]:
@@ -89,14 +91,16 @@ def _worst(row: WorstRow) -> list[str]:
     if row.witnesses:
         witnesses = [[escape(cell) for cell in cells] for cells in row.witnesses]
         parts.append(f"{escape(row.witness_caption)}:")
-        parts.append(_table(WITNESS_COLUMNS, witnesses, WITNESS_COLUMNS))
+        parts.append(markdown_table(WITNESS_COLUMNS, witnesses, WITNESS_COLUMNS))
     if row.histogram:
         parts.append(f"{escape(row.histogram_caption)}:")
         parts.append("\n".join(["```text", *row.histogram, "```"]))
     return parts
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], figures: Collection[str]) -> str:
+def markdown_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], figures: Collection[str]
+) -> str:
     """A table of cells that are escaped already; the columns in `figures` are set right."""
     rules = ["---:" if column in figures else "---" for column in columns]
     lines = [list(columns), rules, *rows]

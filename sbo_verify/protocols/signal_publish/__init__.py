@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from sbo_verify.protocol import Protocol
-from sbo_verify.protocols.signal_publish.catalogue import ROWS
+from sbo_verify.protocols.signal_publish.catalogue import HISTORY, REAL_CASES, ROWS
+from sbo_verify.protocols.signal_publish.questions import QUESTIONS
 from sbo_verify.protocols.signal_publish.sites import SITES, SignalPublish, refusals
 from sbo_verify.protocols.signal_publish.steps import steps
 
@@ -16,4 +17,6 @@ SIGNAL_PUBLISH = Protocol(
     rows=ROWS,
     refusals=refusals,
     steps=steps,
+    questions=QUESTIONS,
+    cases=tuple(row.name for row in (*HISTORY, *REAL_CASES)),
 )
