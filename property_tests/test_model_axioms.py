@@ -317,6 +317,8 @@ MUTANTS: dict[str, Mutant] = {
     "volatile is weak": (Event, "strong", as_property(weak_volatile)),
     "release patterns do not exist": (axioms, "release_pattern", always(no_relation)),
     "acquire patterns do not exist": (axioms, "acquire_pattern", always(no_relation)),
+    "the read of a reduction acquires": (Skeleton, "reductions", as_property(lambda _skeleton: 0)),
+    "mbarriers have no scope": (Skeleton, "out_of_scope", as_property(no_relation)),
     "barriers order nothing": (axioms, "synchronizes", without("meetings")),
     "fence.sc has no order": (axioms, "synchronizes", without("fence_order")),
     "causality is not cumulative": (axioms, "base_causality", not_cumulative),
