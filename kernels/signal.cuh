@@ -12,7 +12,8 @@
 
 namespace sbo {
 
-// Threads of a CTA that act as one producer or one consumer; `barrier` is theirs alone.
+// Threads of a CTA that act as one producer or one consumer; `barrier` is theirs alone. In the GEMM
+// the threads that store a tile are the producer, and `source_join` joins them with those that made it.
 struct Group {
   unsigned rank;
   unsigned size;
@@ -67,9 +68,14 @@ __device__ __forceinline__ bool is_publisher(const Group& group) {
 // ---- producer -------------------------------------------------------------------------------
 
 template <class V>
+__device__ __forceinline__ void order_source() {
+  if constexpr (V::source_fence == SourceFence::proxy_async) ptx::fence_proxy_async_shared_cta();
+}
+
+template <class V>
 __device__ __forceinline__ void source_fence() {
   SBO_BEGIN("producer.source_fence");
-  if constexpr (V::source_fence == SourceFence::proxy_async) ptx::fence_proxy_async_shared_cta();
+  order_source<V>();
   SBO_END("producer.source_fence");
 }
 

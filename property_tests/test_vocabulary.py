@@ -155,7 +155,7 @@ def test_silent_instructions_have_no_word(mnemonic: str) -> None:
         "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.u32",
         "red.async.relaxed.cluster.shared::cluster.mbarrier::complete_tx::bytes.inc.u32",
         "ld.mmio.relaxed.sys.global.u32",
-        "wgmma.fence.sync.aligned",
+        "tcgen05.wait::ld.sync.aligned",
         "griddepcontrol.wait",
         "",
     ],

@@ -65,7 +65,12 @@ class Kind(StrEnum):
     WAIT_GROUP = "cp.async.bulk.wait_group"
     MBARRIER_INIT = "mbarrier.init"
     MBARRIER_EXPECT = "mbarrier.arrive.expect_tx"
+    MBARRIER_ARRIVE = "mbarrier.arrive"
     MBARRIER_WAIT = "mbarrier.try_wait"
+    WGMMA = "wgmma.mma_async"
+    WGMMA_FENCE = "wgmma.fence"
+    WGMMA_COMMIT = "wgmma.commit_group"
+    WGMMA_WAIT = "wgmma.wait_group"
 
 
 class Transfer(StrEnum):
@@ -106,12 +111,13 @@ _LOAD_DESTINATIONS = ("shared::cta", "shared::cluster")
 
 # Opcodes that compute in registers. The list names what is known to be silent and not what is
 # known to order: an instruction of a later PTX ISA is then refused, not overlooked. The shuffles
-# and votes exchange registers and promise nothing about memory (PTX ISA, "shfl.sync").
+# and votes exchange registers and promise nothing about memory (PTX ISA, "shfl.sync"); a prefetch
+# brings lines nearer and promises nothing either (PTX ISA, "prefetch").
 _SILENT_OPCODES = """
     abs activemask add addc and bfe bfi bfind brev clz cnot copysign cos cvt cvta div dp2a dp4a
-    elect ex2 fma fns isspacep lg2 lop3 mad mad24 madc match max min mov mul mul24 nanosleep neg
-    not or pmevent popc prmt rcp redux rem rsqrt sad selp set setp shf shfl shl shr sin slct sqrt
-    sub subc szext testp vote xor
+    elect ex2 fma fns isspacep lg2 lop3 mad mad24 madc mapa match max min mov mul mul24 nanosleep
+    neg not or pmevent popc prefetch prmt rcp redux rem rsqrt sad selp set setmaxnreg setp shf shfl
+    shl shr sin slct sqrt sub subc szext testp vote xor
 """
 _SILENT = frozenset(_SILENT_OPCODES.split())
 
@@ -278,10 +284,27 @@ def _mbarrier(qualifiers: list[str], _operands: str) -> Instruction:
     if qualifiers[:2] == ["arrive", "expect_tx"]:
         order, scope = _order(qualifiers, Order.RELEASE), _scope(qualifiers, Scope.CTA)
         return Instruction(Kind.MBARRIER_EXPECT, order, scope)
+    if qualifiers[:1] == ["arrive"] and qualifiers[1:2] != ["noComplete"]:
+        order, scope = _order(qualifiers, Order.RELEASE), _scope(qualifiers, Scope.CTA)
+        return Instruction(Kind.MBARRIER_ARRIVE, order, scope)
     if qualifiers[:1] == ["try_wait"]:
         order, scope = _order(qualifiers, Order.ACQUIRE), _scope(qualifiers, Scope.CTA)
         return Instruction(Kind.MBARRIER_WAIT, order, scope)
     raise _unknown(["mbarrier", *qualifiers])
+
+
+def _stmatrix(qualifiers: list[str], _operands: str) -> Instruction:
+    """A weak store of several threads' pieces (PTX ISA, "stmatrix")."""
+    return Instruction(Kind.STORE, Order.WEAK, None, _space(qualifiers))
+
+
+def _wgmma(qualifiers: list[str], operands: str) -> Instruction:
+    """Products read shared memory by the async proxy, in groups that a thread waits for."""
+    kinds = {kind.value.removeprefix("wgmma."): kind for kind in Kind if "wgmma" in kind.value}
+    if not qualifiers or qualifiers[0] not in kinds:
+        raise _unknown(["wgmma", *qualifiers])
+    kind = kinds[qualifiers[0]]
+    return Instruction(kind, groups=int(operands, 0) if kind is Kind.WGMMA_WAIT else None)
 
 
 _READERS = {
@@ -295,4 +318,6 @@ _READERS = {
     "barrier": _barrier,
     "cp": _async_copy,
     "mbarrier": _mbarrier,
+    "stmatrix": _stmatrix,
+    "wgmma": _wgmma,
 }

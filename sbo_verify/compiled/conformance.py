@@ -16,8 +16,8 @@ from sbo_verify.compiled.flow import Code, Located, Region, read
 from sbo_verify.compiled.harness_rules import (
     BOOKKEEPING_ANYWHERE,
     BOOKKEEPING_OUTSIDE,
-    RULES,
-    TURNS,
+    MICRO_KERNEL,
+    Harness,
     orders,
 )
 from sbo_verify.compiled.ptx import PtxError
@@ -88,7 +88,11 @@ def read_back(protocol: Protocol, variant: Variant, ptx: str) -> Reading:
 
     PTX that cannot be read is a difference too: it is not known to be as declared.
     """
-    steps = protocol.steps(variant)
+    return compare(protocol.steps(variant), ptx, MICRO_KERNEL)
+
+
+def compare(steps: Sequence[Step], ptx: str, harness: Harness) -> Reading:
+    """Compare PTX with the steps declared for it and with the rules of the code around them."""
     try:
         code = read(ptx)
     except (PtxError, UnknownInstructionError) as error:
@@ -96,10 +100,10 @@ def read_back(protocol: Protocol, variant: Variant, ptx: str) -> Reading:
         return Reading(CodeVerdict.DIFFERS, [unread], [])
     sites = _sites(code, steps)
     differences = [
-        *_region_differences(code, steps),
+        *_region_differences(code, steps, harness),
         *_sequence_differences(code, steps, sites),
-        *_harness_differences(code),
-        *_position_differences(code, sites),
+        *_harness_differences(code, harness),
+        *_position_differences(code, sites, harness),
         *_outside_differences(code),
     ]
     verdict = CodeVerdict.DIFFERS if differences else CodeVerdict.AS_DECLARED
@@ -135,11 +139,11 @@ def _sites(code: Code, steps: Sequence[Step]) -> list[_Site]:
     ]
 
 
-def _region_differences(code: Code, steps: Sequence[Step]) -> Iterator[str]:
+def _region_differences(code: Code, steps: Sequence[Step], harness: Harness) -> Iterator[str]:
     """Regions with a name that nobody declared, and sites inside sites."""
     declared = {step.label for step in steps}
     for region, around in code.regions:
-        if region.site not in declared and region.site not in RULES:
+        if region.site not in declared and region.site not in harness.rules:
             yield (
                 f"site {region.site}: declared neither as a step nor as part of the harness, "
                 f"compiled at PTX line {region.line}"
@@ -281,33 +285,37 @@ def _collapsed(instructions: Sequence[Instruction]) -> list[Instruction]:
     return [*instructions[:1], *later]
 
 
-def _harness_differences(code: Code) -> Iterator[str]:
+def _harness_differences(code: Code, harness: Harness) -> Iterator[str]:
     """Regions of the harness hold what their rule allows, and what it needs is there."""
     present: dict[str, set[Instruction]] = {region.site: set() for region, _ in code.regions}
     for found in code.instructions:
-        if found.region is None or found.region.site not in RULES:
+        if found.region is None or found.region.site not in harness.rules:
             continue
         present[found.region.site].add(found.instruction)
-        rule = RULES[found.region.site]
+        rule = harness.rules[found.region.site]
         if found.instruction not in rule.allowed:
             yield (
                 f"site {found.region.site}: declared {_text(sorted(rule.allowed, key=str))}, "
                 f"compiled {_located_text([found])}"
             )
-    for label, rule in RULES.items():
+    for label, rule in harness.rules.items():
         for instruction in sorted(rule.needed, key=str):
             if label in present and instruction not in present[label]:
                 yield f"site {label}: declared {instruction}, compiled to code without it"
 
 
-def _position_differences(code: Code, sites: Sequence[_Site]) -> Iterator[str]:
+def _position_differences(code: Code, sites: Sequence[_Site], harness: Harness) -> Iterator[str]:
     """What orders in the harness stands before or behind a hand-over, never inside it."""
     for found in code.instructions:
-        if found.region is None or found.region.site not in RULES or not orders(found.instruction):
+        if (
+            found.region is None
+            or found.region.site not in harness.rules
+            or not orders(found.instruction)
+        ):
             continue
         before = [site for site in sites if code.reaches(site.region.line, found.line)]
         behind = [site for site in sites if code.reaches(found.line, site.region.line)]
-        if before and behind and (before[-1].label, behind[0].label) not in TURNS:
+        if before and behind and (before[-1].label, behind[0].label) not in harness.turns:
             yield (
                 f"site {found.region.site}: declared outside the hand-over, compiled "
                 f"{_located_text([found])}, between {before[-1].label} and {behind[0].label}"

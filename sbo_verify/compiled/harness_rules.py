@@ -1,4 +1,4 @@
-"""What the micro-kernel's own code may do around the sites, so that it cannot order the hand-over.
+"""What a kernel's own code may do around the sites, so that it cannot order the hand-over.
 
 A hand-over that is declared broken must not be mended by a barrier of the machinery around it. So
 every region of the harness names the instructions it may hold, and those that order anything may
@@ -7,6 +7,7 @@ not stand between two sites of one hand-over.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sbo_verify.vocabulary import Instruction, Kind, Order, Scope, Space
@@ -30,6 +31,22 @@ _BARRIER_RED = Instruction(Kind.CTA_BARRIER_RED)
 _FENCE = Instruction(Kind.FENCE, Order.SC, Scope.GPU)
 _PROXY_FENCE = Instruction(Kind.PROXY_FENCE, space=Space.SHARED)
 _MBARRIER_INIT = Instruction(Kind.MBARRIER_INIT)
+_LOAD_NC = Instruction(Kind.LOAD_NC, space=Space.GLOBAL)
+_WARP_BARRIER = Instruction(Kind.WARP_BARRIER)
+_CLUSTER_BARRIER = (
+    Instruction(Kind.CLUSTER_ARRIVE, Order.RELEASE, Scope.CLUSTER),
+    Instruction(Kind.CLUSTER_WAIT, Order.ACQUIRE, Scope.CLUSTER),
+)
+_MBARRIER_WAIT = Instruction(Kind.MBARRIER_WAIT, Order.ACQUIRE, Scope.CTA)
+_MBARRIER_EXPECT = Instruction(Kind.MBARRIER_EXPECT, Order.RELEASE, Scope.CTA)
+_MBARRIER_ARRIVE = Instruction(Kind.MBARRIER_ARRIVE, Order.RELEASE, Scope.CTA)
+_TENSOR_LOAD = Instruction(Kind.TENSOR_LOAD)
+_PRODUCTS = (
+    Instruction(Kind.WGMMA_FENCE),
+    Instruction(Kind.WGMMA),
+    Instruction(Kind.WGMMA_COMMIT),
+    Instruction(Kind.WGMMA_WAIT, groups=0),
+)
 _WAIT = Instruction(Kind.WAIT_GROUP, groups=0)
 _WAIT_READ = Instruction(Kind.WAIT_GROUP, groups=0, source_only=True)
 _WAIT_READ_BUT_NEWEST = Instruction(Kind.WAIT_GROUP, groups=1, source_only=True)
@@ -43,11 +60,24 @@ class HarnessRule:
     needed: frozenset[Instruction] = frozenset()
 
 
+@dataclass(frozen=True)
+class Harness:
+    """One kernel's rules, by the labels of its regions, and its turns.
+
+    `turns` are the sites between which the harness may order, as (last site before, first site
+    after) in one turn of a loop: a deferred signal ends one hand-over, and the next tile's begins
+    with its source.
+    """
+
+    rules: Mapping[str, HarnessRule]
+    turns: frozenset[tuple[str, str]]
+
+
 def _rule(*others: Instruction, needed: tuple[Instruction, ...] = ()) -> HarnessRule:
     return HarnessRule(frozenset((*others, *needed)), frozenset(needed))
 
 
-RULES: dict[str, HarnessRule] = {
+_MICRO_KERNEL_RULES: dict[str, HarnessRule] = {
     # Before any round: places are taken, and everything is made visible to everyone once.
     "harness.setup": _rule(
         *(_ATOM, _LOAD, _LOAD_RELAXED, _LOAD_SHARED, _STORE_RELAXED, _STORE_SHARED),
@@ -71,14 +101,34 @@ RULES: dict[str, HarnessRule] = {
     "harness.noise": _rule(_LOAD, _LOAD_RELAXED, _STORE, needed=(_RED,)),
 }
 
+_GEMM_RULES: dict[str, HarnessRule] = {
+    # The stages' barriers are made visible to everyone, to the other CTA of a cluster too.
+    "harness.setup": _rule(
+        *(_BARRIER, _WARP_BARRIER, *_CLUSTER_BARRIER), needed=(_MBARRIER_INIT, _PROXY_FENCE)
+    ),
+    "harness.schedule": _rule(needed=(_LOAD_NC,)),
+    "harness.scales": _rule(needed=(_LOAD_NC, _STORE_SHARED)),
+    "harness.load": _rule(needed=(_MBARRIER_WAIT, _MBARRIER_EXPECT, _TENSOR_LOAD)),
+    "harness.multiply": _rule(
+        needed=(_MBARRIER_WAIT, _MBARRIER_ARRIVE, _LOAD_SHARED, *_PRODUCTS),
+    ),
+    "harness.fill": _rule(needed=(_STORE_SHARED,)),
+    # Shared memory is filled again, once the copy engine and every storing thread have read it.
+    "harness.reuse": _rule(_WAIT_READ, _WAIT_READ_BUT_NEWEST),
+    "harness.free": _rule(needed=(_BARRIER,)),
+    # No CTA of a cluster leaves while the other may still write to its memory.
+    "harness.leave": _rule(_WARP_BARRIER, needed=_CLUSTER_BARRIER),
+}
+
+MICRO_KERNEL = Harness(
+    _MICRO_KERNEL_RULES, frozenset({("producer.publish", "producer.source_fence")})
+)
+GEMM = Harness(_GEMM_RULES, frozenset({("producer.publish", "producer.source_join")}))
+
 # Flags that a group keeps for itself: nothing of a hand-over lives in shared memory except tiles,
 # and a volatile access is never one of a tile. Weak and volatile accesses order nothing.
 BOOKKEEPING_ANYWHERE = frozenset((_LOAD_SHARED_VOLATILE, _STORE_SHARED_VOLATILE))
 BOOKKEEPING_OUTSIDE = BOOKKEEPING_ANYWHERE | {_LOAD_SHARED, _STORE_SHARED}
-
-# Sites between which the harness may order, as (last site before, first site after) in one turn of
-# a loop: a deferred signal ends one hand-over, and the next tile's begins with its source.
-TURNS: frozenset[tuple[str, str]] = frozenset({("producer.publish", "producer.source_fence")})
 
 _UNORDERED = {Order.WEAK, Order.RELAXED, Order.VOLATILE}
 _ACCESSES = {Kind.LOAD, Kind.LOAD_NC, Kind.STORE, Kind.ATOM, Kind.RED}

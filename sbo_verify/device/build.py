@@ -118,9 +118,18 @@ def build(
     `CacheError` where nothing can be kept, `ToolchainError` where there is no compiler.
     """
     protocol.check(variant)
-    source = translation_unit(protocol, variant)
-    headers = kernel_headers(protocol, kernels)
-    entry = entry_name(protocol, variant)
+    return build_source(
+        entry_name(protocol, variant),
+        translation_unit(protocol, variant),
+        kernel_headers(protocol, kernels),
+        cache_in=cache_in,
+    )
+
+
+def build_source(
+    entry: str, source: str, headers: dict[str, str], *, cache_in: Path | None = None
+) -> Artefact:
+    """The artefact of one translation unit that defines the kernel `entry`; errors as `build`."""
     folder = (cache_in or cache_folder()) / _key(source, headers)
     if (kept := _read(folder, entry)) is not None:
         return kept

@@ -38,18 +38,25 @@ def entry_name(protocol: Protocol, variant: Variant) -> str:
     return f"{protocol.name}_{protocol.hash_of(variant)}"
 
 
-def translation_unit(protocol: Protocol, variant: Variant) -> str:
-    """The source that is compiled for one variant."""
+def header_lines(variant: Variant, kernel: str) -> list[str]:
+    """The first lines of a translation unit: what the variant and its kernel include."""
     uses_atomic_ref = any(word.startswith("atomic_ref") for word in variant.words().values())
     lines = ["#define SBO_ATOMIC_REF", "#include <cuda/atomic>"] if uses_atomic_ref else []
-    lines.append(f'#include "{protocol.kernel}"')
-    lines.append("namespace sbo {")
-    lines.append("struct Declared {")
+    return [*lines, f'#include "{kernel}"']
+
+
+def declared_variant(variant: Variant) -> str:
+    """The choices of a variant as the template argument that kernels call `V`."""
+    lines = ["namespace sbo {", "struct Declared {"]
     for site, choice in variant.choices().items():
         kind = type(choice).__name__
         lines.append(f"  static constexpr {kind} {site} = {kind}::{choice.word};")
-    lines.append("};")
-    lines.append("}  // namespace sbo")
+    return "\n".join([*lines, "};", "}  // namespace sbo"])
+
+
+def translation_unit(protocol: Protocol, variant: Variant) -> str:
+    """The source that is compiled for one variant."""
+    lines = [*header_lines(variant, protocol.kernel), declared_variant(variant)]
     lines.append(
         f'extern "C" __global__ void __launch_bounds__(sbo::kThreads) '
         f"{entry_name(protocol, variant)}(const __grid_constant__ sbo::Parameters parameters) {{"
