@@ -12,14 +12,22 @@ their turns are not interleaved further, which can only add an answer "for ever"
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from sbo_verify.model import axioms
 from sbo_verify.model.coherence import choose_under
 from sbo_verify.model.condition import Both
-from sbo_verify.model.program import Program
+from sbo_verify.model.program import (
+    Barrier,
+    Branch,
+    Instruction,
+    Label,
+    MbarrierWait,
+    Program,
+    Require,
+)
 from sbo_verify.model.readings import DEFAULT, Progress, Reading, varied
 from sbo_verify.model.relation import Relation, bits
 from sbo_verify.model.search import Budget, BudgetSpentError, Meter, Search, Witness
@@ -47,12 +55,32 @@ class Liveness:
 
 def liveness_of(program: Program, budget: Budget | None = None) -> Liveness:
     """Can some thread of the program never end? Under every reading of `progress`."""
+    if not any(_may_stay(thread.instructions) for thread in program.threads):
+        known: dict[str, bool | None] = {
+            reading.named(("progress",)): False for reading in varied(("progress",))
+        }
+        return Liveness(may_last_for_ever=False, reasons=[], complete=True, readings=known)
     answers = {
         reading: _under(program, reading, budget or Budget()) for reading in varied(("progress",))
     }
     known = {reading.named(("progress",)): each.known for reading, each in answers.items()}
     first = answers[DEFAULT]
     return Liveness(first.may_last_for_ever, first.reasons, first.complete, known)
+
+
+def _may_stay(instructions: Sequence[Instruction]) -> bool:
+    """Is there anything that a thread can stay at: a loop, a spin, a wait at a barrier?"""
+    seen: set[str] = set()
+    for instruction in instructions:
+        if isinstance(instruction, Label):
+            seen.add(instruction.name)
+        if isinstance(instruction, Require | MbarrierWait):
+            return True
+        if isinstance(instruction, Barrier) and instruction.arrival[1]:
+            return True
+        if isinstance(instruction, Branch) and instruction.label in seen:
+            return True
+    return False
 
 
 def _under(program: Program, reading: Reading, budget: Budget) -> Liveness:
