@@ -11,15 +11,14 @@
 // protocol stands in signal.cuh; the rest is marked `harness` for the reader of compiled code.
 #pragma once
 
+#include "patience.cuh"
 #include "signal.cuh"
 
 namespace sbo {
 
 constexpr unsigned kThreads = 256;
-constexpr unsigned kChunkBytes = 16;
 constexpr unsigned kAcknowledgeStride = 32;  // one counter to a 128-byte line
 constexpr unsigned kLoadsInFlight = 4;
-constexpr unsigned kPollsPerLook = 64;
 
 // What a group of threads keeps in shared memory.
 struct Control {
@@ -37,88 +36,6 @@ struct Pair {
   unsigned producer_sm;
   unsigned consumer_sm;
 };
-
-__device__ __forceinline__ unsigned mix(unsigned x) {
-  x ^= x >> 16;
-  x *= 0x7feb352dU;
-  x ^= x >> 15;
-  x *= 0x846ca68bU;
-  return x ^ (x >> 16);
-}
-
-__device__ __forceinline__ void delay(unsigned cycles) {
-  if (cycles == 0) return;
-  const unsigned long long start = ptx::clock64();
-  while (ptx::clock64() - start < cycles) {
-  }
-}
-
-// Records the first fault of a launch. Whether others stop is the caller's decision.
-__device__ __forceinline__ void note_fault(const Parameters& p, FaultKind what, Role waiter, unsigned pair,
-                                           unsigned round, int wanted, int seen,
-                                           unsigned long long waited_ns) {
-  SBO_BEGIN("harness.fault");
-  if (atomicExch(&p.counters->fault_claimed, 1U) == 0) {
-    FaultEntry& fault = *p.fault;
-    fault.what = static_cast<unsigned>(what);
-    fault.waiter = static_cast<unsigned>(waiter);
-    fault.pair = pair;
-    fault.round = round;
-    fault.wanted = wanted;
-    fault.seen = seen;
-    fault.sm = ptx::smid();
-    fault.waited_ns = waited_ns;
-  }
-  SBO_END("harness.fault");
-}
-
-// Bounds a spin by time, and ends it when another thread has given up.
-struct Patience {
-  const Parameters& p;
-  unsigned long long limit_ns;
-  unsigned long long started = 0;
-  unsigned long long waited_ns = 0;
-  unsigned polls = 0;
-  bool timed_out = false;
-
-  __device__ __forceinline__ Patience(const Parameters& parameters, unsigned long long limit)
-      : p(parameters), limit_ns(limit) {}
-
-  __device__ __forceinline__ bool lasts(int) {
-    if (++polls % kPollsPerLook != 0) return true;
-    SBO_BEGIN("harness.patience");
-    const unsigned long long now = ptx::globaltimer();
-    const int stop = ptx::ld_relaxed<ptx::Scope::gpu>(&p.counters->stop);
-    SBO_END("harness.patience");
-    if (started == 0) started = now;
-    waited_ns = now - started;
-    timed_out = waited_ns >= limit_ns;
-    return !timed_out && stop == 0;
-  }
-};
-
-// As above for a signal that only grows: once past an exact threshold it cannot come back.
-template <class V>
-struct SignalPatience : Patience {
-  int threshold;
-
-  __device__ __forceinline__ SignalPatience(const Parameters& parameters, int wanted)
-      : Patience(parameters, parameters.timeout_ns), threshold(wanted) {}
-
-  __device__ __forceinline__ bool lasts(int seen) {
-    if (V::test == Test::equal && seen > threshold) {
-      timed_out = true;
-      return false;
-    }
-    return Patience::lasts(seen);
-  }
-};
-
-__device__ __forceinline__ void stop_everyone(const Parameters& p) {
-  SBO_BEGIN("harness.stop");
-  ptx::st_relaxed<ptx::Scope::gpu>(&p.counters->stop, 1);
-  SBO_END("harness.stop");
-}
 
 // Which tile, which signal, and the value that announces round `round`.
 struct Slot {
@@ -508,7 +425,7 @@ template <class V>
 __device__ __forceinline__ bool wait_for_signal(const Parameters& p, Control& control,
                                                 const Pair& pair, const Slot& slot, unsigned round,
                                                 int& seen) {
-  SignalPatience<V> patience(p, slot.threshold);
+  SignalPatience<V, Parameters> patience(p, slot.threshold);
   seen = poll<V>(slot.signal, slot.threshold, patience);
   if (reached<V>(seen, slot.threshold)) return true;
   if (patience.timed_out) {
@@ -608,30 +525,9 @@ __device__ __forceinline__ bool pairs_are_running(const Parameters& p) {
 }
 
 __device__ __forceinline__ void make_noise(const Parameters& p) {
-  constexpr unsigned kBurst = 32;
-  const unsigned long long chunks = p.noise_bytes / kChunkBytes;
-  if (p.noise_kind == static_cast<unsigned>(NoiseKind::NONE) || chunks == 0) return;
-  const unsigned long long stride = static_cast<unsigned long long>(gridDim.x) * blockDim.x;
-  unsigned long long at = blockIdx.x * blockDim.x + threadIdx.x;
-  unsigned random = mix(p.seed ^ static_cast<unsigned>(at));
+  Noise noise(p.noise, p.noise_bytes, p.noise_kind, blockIdx.x, gridDim.x, p.seed);
   SBO_BEGIN("harness.noise");
-  while (pairs_are_running(p)) {
-    for (unsigned i = 0; i < kBurst; ++i) {
-      uint4* const address = p.noise + at % chunks;
-      if (p.noise_kind == static_cast<unsigned>(NoiseKind::STORE)) {
-        ptx::st_weak_v4(address, make_uint4(i, i, i, i));
-      } else if (p.noise_kind == static_cast<unsigned>(NoiseKind::LOAD_STORE)) {
-        uint4 v = ptx::ld_weak_v4(address);
-        v.x += 1;
-        ptx::st_weak_v4(address, v);
-      } else {
-        random = mix(random + i);
-        int* const word = reinterpret_cast<int*>(p.noise + random % chunks);
-        ptx::red_add_relaxed<ptx::Scope::gpu>(word, 1);
-      }
-      at += stride;
-    }
-  }
+  while (noise.wanted() && pairs_are_running(p)) noise.burst();
   SBO_END("harness.noise");
 }
 
