@@ -155,13 +155,15 @@ def mbarrier(
 ) -> list[State]:
     """`mbarrier.arrive`, or the `mbarrier.try_wait` that succeeds."""
     arrives = isinstance(ins, MbarrierArrive)
-    if isinstance(ins, MbarrierArrive) and ins.expects:
+    expects = isinstance(ins, MbarrierArrive) and ins.expects
+    if expects:
         state.trace.expected.append(ins.mbarrier)
     kind = EventKind.BARRIER if arrives else EventKind.COMPLETION
     event = run.add(state, Event(run.index, state.position, kind, ins.text, ins.order, ins.scope))
     key = ("mbarrier", ins.mbarrier)
     ordered = ins.order is not Order.RELAXED
-    use = BarrierUse(event, key, Arrival((arrives, not arrives)), ordered=ordered)
+    arrival = Arrival((arrives, not arrives))
+    use = BarrierUse(event, key, arrival, ordered=ordered, expects=expects)
     state.trace.barriers.append(use)
     state.effects += 1
     return [run.go_on(state)]

@@ -26,17 +26,29 @@ Edges = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Rules:
-    """What does not change while threads meet.
+class Unfinished:
+    """What never comes in an execution without end.
 
-    `blocked` are the threads that never pass their last barrier instruction.
+    `blocked` are the threads that never pass their last barrier instruction, `withheld` the
+    mbarriers for which some bulk copy is never issued.
     """
+
+    blocked: frozenset[int] = frozenset()
+    withheld: frozenset[str] = frozenset()
+
+
+NOTHING_UNFINISHED = Unfinished()
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What does not change while threads meet."""
 
     threads: Sequence[Sequence[BarrierUse]]
     members: Mapping[Key, set[int]]
     arrivals: Mapping[str, int]
     late_arrival: LateArrival
-    blocked: frozenset[int]
+    unfinished: Unfinished
 
 
 @dataclass(slots=True)
@@ -88,13 +100,14 @@ def meetings(
     arrivals: Mapping[str, int],
     *,
     reading: Reading = DEFAULT,
-    blocked: frozenset[int] = frozenset(),
+    unfinished: Unfinished = NOTHING_UNFINISHED,
 ) -> Iterator[Edges]:
     """Every way to bring all threads to their end, as pairs (arrival, wait) of events.
 
     `threads` holds each thread's barrier uses in program order, with event indices of the whole
-    execution. The threads in `blocked` end at their last use, which they never pass; yields nothing
-    where one of them could, or where any other waits for ever.
+    execution. Blocked threads end at their last use, which they never pass; yields nothing where one
+    of them could, or where any other waits for ever. The phase of an mbarrier that expects bytes is
+    never complete where a copy is withheld.
     """
     if not any(threads):
         yield ()
@@ -105,7 +118,8 @@ def meetings(
             members.setdefault(use.key, set()).add(index)
     _check_mbarriers(threads, arrivals)
     start = _Meeting([0] * len(threads), _phase_numbers(threads))
-    yield from _run(start, _Rules(threads, members, arrivals, reading.late_arrival, blocked))
+    rules = _Rules(threads, members, arrivals, reading.late_arrival, unfinished)
+    yield from _run(start, rules)
 
 
 def _check_mbarriers(threads: Sequence[Sequence[BarrierUse]], arrivals: Mapping[str, int]) -> None:
@@ -114,7 +128,7 @@ def _check_mbarriers(threads: Sequence[Sequence[BarrierUse]], arrivals: Mapping[
         str(use.key[1])
         for uses in threads
         for use in uses
-        if use.key[0] == "mbarrier" and use.arrival[0]
+        if use.key[0] == "mbarrier" and use.arrival[0] and not use.transaction
     )
     for name, count in arrived.items():
         if count > arrivals.get(name, 1):
@@ -159,8 +173,8 @@ def _run(state: _Meeting, rules: _Rules) -> Iterator[Edges]:
         for use in late:
             _meet(after, use.key, [use])
         yield from _run(after, rules)
-    elif stuck and set(waiting) == rules.blocked:
-        last = (state.positions[i] == len(rules.threads[i]) - 1 for i in rules.blocked)
+    elif stuck and set(waiting) == rules.unfinished.blocked:
+        last = (state.positions[i] == len(rules.threads[i]) - 1 for i in rules.unfinished.blocked)
         if all(last):
             yield tuple(state.edges)
 
@@ -189,9 +203,15 @@ def _complete(state: _Meeting, use: BarrierUse, rules: _Rules) -> bool:
     """Is the phase that `use` waits for complete? Then relate its arrivals to the wait."""
     arrived = state.arrived.get(use.key, [])
     if use.key[0] == "mbarrier":
-        if len(arrived) < rules.arrivals.get(str(use.key[1]), 1):
+        phase = [other for _, other in arrived if not other.transaction]
+        if len(phase) < rules.arrivals.get(str(use.key[1]), 1):
             return False
-        phase = [other for _, other in arrived]
+        # Bytes that are expected are those of the copies that complete here; none before its issue.
+        copies = [u for uses in rules.threads for u in uses if u.key == use.key and u.transaction]
+        expected = any(other.expects for other in phase)
+        issued = {copy.event for copy in copies} <= state.entered
+        if expected and (not issued or use.key[1] in rules.unfinished.withheld):
+            return False
     else:
         number = state.phases[use.event]
         phase = []

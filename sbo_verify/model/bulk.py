@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from sbo_verify.model.events import Event, EventKind, Proxy
-from sbo_verify.model.program import BulkCopy, CommitGroup, WaitGroup
-from sbo_verify.model.trace import BulkAccesses, Domains, Frame, State, apply
+from sbo_verify.model.program import ARRIVE, BulkCopy, CommitGroup, WaitGroup
+from sbo_verify.model.trace import BarrierUse, BulkAccesses, Domains, Frame, State, apply
 from sbo_verify.vocabulary import Order, Scope, Space
 
 ISSUED = "a bulk copy comes after its issuing instruction (cp.async.bulk)"
@@ -40,6 +40,8 @@ def copy(run: Frame, state: State, ins: BulkCopy, domains: Domains) -> list[Stat
         else:
             fence = _complete(run, after, [*bulk.reads, *bulk.writes], TRANSACTION)
             after.trace.transactions.append((ins.mbarrier, fence))
+            use = BarrierUse(issue, ("mbarrier", ins.mbarrier), ARRIVE, transaction=True)
+            after.trace.barriers.append(use)
         results.append(run.go_on(after))
     return results
 

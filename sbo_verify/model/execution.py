@@ -7,7 +7,7 @@ who met at which barrier and the order of `fence.sc`; coherence is chosen last.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from sbo_verify.model.bulk import ISSUED
@@ -251,11 +251,6 @@ class Skeleton:
         return Relation.of(self.size, ((a, b) for a, b, rule in self.completions if rule == ISSUED))
 
     @cached_property
-    def copies_themselves(self) -> Relation:
-        """Identity on the accesses of bulk copies: none of them comes before itself."""
-        return Relation.of(self.size, ((b, b) for _, b in self.issue.pairs()))
-
-    @cached_property
     def completion(self) -> Relation:
         """From the accesses of bulk copies to what waits for them."""
         return Relation.of(self.size, ((a, b) for a, b, rule in self.completions if rule != ISSUED))
@@ -309,7 +304,7 @@ class Skeleton:
 
 
 def _moved(use: BarrierUse, offset: int) -> BarrierUse:
-    return BarrierUse(use.event + offset, use.key, use.arrival, use.count, use.ordered)
+    return replace(use, event=use.event + offset)
 
 
 def initial_writes(program: Program) -> list[Event]:

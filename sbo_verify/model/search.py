@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import product
 
 from sbo_verify.model import axioms
-from sbo_verify.model.barriers import Edges, meetings, named_by
+from sbo_verify.model.barriers import Edges, Unfinished, meetings, named_by
 from sbo_verify.model.coherence import Choose, choose_coherence, linearized
 from sbo_verify.model.condition import Condition, MemoryAt, Not, RegisterOf, evaluate, terms
 from sbo_verify.model.domains import ValueFlow
@@ -154,13 +154,17 @@ class Search:
             key = tuple(trace.path for trace in traces)
             if key not in self.skeletons:
                 skeleton = Skeleton(self.program, traces, self.reading)
+                unfinished = Unfinished(
+                    frozenset(i for i, trace in enumerate(traces) if trace.blocked),
+                    frozenset().union(*(trace.withheld for trace in traces)),
+                )
                 ways = list(
                     meetings(
                         skeleton.barrier_uses,
                         named,
                         self.program.arrivals,
                         reading=self.reading,
-                        blocked=frozenset(i for i, trace in enumerate(traces) if trace.blocked),
+                        unfinished=unfinished,
                     )
                 )
                 self.skeletons[key] = (skeleton, axioms.patterns(skeleton), ways)
@@ -247,8 +251,6 @@ class Search:
                 meeting = Relation.of(skeleton.size, edges)
                 candidate = Candidate(skeleton, values, source, reads_from, meeting, fence_order)
                 orders = axioms.orders(candidate, patterns)
-                if orders.base_causality & skeleton.copies_themselves:
-                    continue  # a wait for a copy that is issued behind it: no end is reached
                 found = self.choose(orders, self.condition, known)
                 if found is not None:
                     yield Witness(orders, *found)

@@ -87,7 +87,11 @@ class ThreadRunner:
         stack = [State(Trace(registers=dict(self.frame.thread.registers)))]
         while stack:
             state = stack.pop()
-            if state.position >= len(self.instructions) or state.trace.spin or state.trace.blocked:
+            if state.trace.spin or state.trace.blocked:
+                state.trace.withheld = self._withheld(state.position)
+                yield state.trace
+                continue
+            if state.position >= len(self.instructions):
                 yield state.trace
                 continue
             waits = len(state.trace.barriers)
@@ -95,6 +99,10 @@ class ThreadRunner:
             if self.endless:
                 following += [_blocked(s) for s in following if _waits(s.trace, waits)]
             stack.extend(following)
+
+    def _withheld(self, position: int) -> frozenset[str]:
+        later = self.instructions[position:]
+        return frozenset(c.mbarrier for c in later if isinstance(c, BulkCopy) and c.mbarrier)
 
     def _step(self, state: State, domains: Domains) -> list[State]:
         instruction = self.instructions[state.position]

@@ -27,13 +27,19 @@ class ProgramError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class BarrierUse:
-    """An arrival at, or a wait on, the barrier `key` by the event at `event` of its trace."""
+    """An arrival at, or a wait on, the barrier `key` by the event at `event` of its trace.
+
+    At an mbarrier, `expects` marks an arrival with `.expect_tx`, and `transaction` a bulk copy that
+    completes there: it is no arrival, but a phase that expects bytes waits for its issue.
+    """
 
     event: int
     key: tuple[object, ...]
     arrival: Arrival
     count: int | None = None
     ordered: bool = True
+    expects: bool = False
+    transaction: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,8 @@ class Spin:
 class Trace:
     """One path of one thread. Pairs hold indices into `events`; `path` names the path alone.
 
-    A path without end has a `spin`, or is `blocked`: it never passes its last barrier instruction.
+    A path without end has a `spin`, or is `blocked`: it never passes its last barrier instruction;
+    `withheld` are the mbarriers for which it then never issues its later bulk copies.
     """
 
     events: list[Event] = field(default_factory=list)
@@ -62,6 +69,7 @@ class Trace:
     path: tuple[object, ...] = ()
     spin: Spin | None = None
     blocked: bool = False
+    withheld: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
