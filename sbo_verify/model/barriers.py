@@ -105,9 +105,9 @@ def meetings(
     """Every way to bring all threads to their end, as pairs (arrival, wait) of events.
 
     `threads` holds each thread's barrier uses in program order, with event indices of the whole
-    execution. Blocked threads end at their last use, which they never pass; yields nothing where one
-    of them could, or where any other waits for ever. The phase of an mbarrier that expects bytes is
-    never complete where a copy is withheld.
+    execution. Blocked threads end at their last use, which they never pass; yields nothing where
+    one of them could, or where any other waits for ever. The phase of an mbarrier that expects
+    bytes is never complete where a copy is withheld.
     """
     if not any(threads):
         yield ()
