@@ -12,14 +12,17 @@ from collections.abc import Sequence
 
 import click
 
+from sbo_verify.cli import gemm_commands as _gemm_commands  # noqa: F401 - adds its commands
 from sbo_verify.cli import model_commands as _model_commands  # noqa: F401 - adds its commands
 from sbo_verify.cli.commands import app
 from sbo_verify.device.build import BuildError, CacheError
 from sbo_verify.device.driver import DriverError
 from sbo_verify.device.geometry import GeometryError
 from sbo_verify.device.gpu import NoGpuError
+from sbo_verify.device.kernel_timer import TimingError
 from sbo_verify.device.micro_kernel import ArenaError, GpuLostError
 from sbo_verify.device.nvrtc import ToolchainError
+from sbo_verify.gemm import GemmArgumentError
 from sbo_verify.harness.judgement import JudgementError
 from sbo_verify.harness.knobs import KnobError
 from sbo_verify.harness.placement import PlacementError
@@ -38,7 +41,9 @@ CODES: dict[type[Exception], ExitCode] = {
     StoreError: ExitCode.USAGE,
     JudgementError: ExitCode.USAGE,
     CacheError: ExitCode.USAGE,
+    GemmArgumentError: ExitCode.USAGE,
     NoGpuError: ExitCode.UNKNOWN,
+    TimingError: ExitCode.UNKNOWN,
     ToolchainError: ExitCode.UNKNOWN,
     GpuLostError: ExitCode.UNKNOWN,
     DriverError: ExitCode.UNKNOWN,

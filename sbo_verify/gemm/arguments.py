@@ -27,9 +27,17 @@ class GemmArgumentError(ValueError):
 class Tensor(Protocol):
     """What is asked of a tensor: torch's names."""
 
-    dtype: Any
-    shape: Sequence[int]
-    device: Any
+    @property
+    def dtype(self) -> Any:  # noqa: ANN401 - torch's own type, looked at by its name
+        """Type of the elements."""
+
+    @property
+    def shape(self) -> Sequence[int]:
+        """Sizes of the dimensions."""
+
+    @property
+    def device(self) -> Any:  # noqa: ANN401 - torch's own type
+        """Where the elements lie: `type` and `index`."""
 
     def stride(self) -> Sequence[int]:
         """Elements from one index to the next, by dimension."""

@@ -1,0 +1,118 @@
+"""The GEMM's benchmark: what it refuses, and how its figures come from times."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NoReturn
+
+import pytest
+from fake_tensors import arguments
+
+from sbo_verify.cli import gemm_commands, main
+from sbo_verify.device.gemm_inputs import Inputs
+from sbo_verify.device.gpu import NoGpuError
+from sbo_verify.gemm import GemmArgumentError
+from sbo_verify.harness import gemm_benchmark
+from sbo_verify.harness.gemm_benchmark import (
+    LAUNCHES,
+    PLAIN,
+    REPEATS,
+    GemmTime,
+    foreign_producer,
+    limit_microseconds,
+)
+
+UNKNOWN, USAGE = 2, 254
+SHAPE = (2, 128, 256, 512)
+
+
+@pytest.fixture(autouse=True)
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_index: int = 0) -> NoReturn:
+        message = "no CUDA device on this machine"
+        raise NoGpuError(message)
+
+    monkeypatch.setattr(gemm_commands, "open_gpu", refuse)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "complaint"),
+    [
+        ("", UNKNOWN, "no CUDA device on this machine"),
+        ("--shape 1x2x3", USAGE, "'1x2x3' is no shape such as 16x64x4096x7168"),
+        ("--shape 1x2x0x128", USAGE, "'1x2x0x128' is no shape"),
+        ("--variants hope", USAGE, "no variant 'hope' in the catalogue"),
+        ("--variants full_wait-st_release", USAGE, "the GEMM cannot run variant full_wait-st_rel"),
+    ],
+)
+def test_a_benchmark_that_cannot_run_says_why(
+    words: str, code: int, complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench-gemm", *words.split()]) == code
+    assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["no_such_module:f", "json:no_such_function", "json", ":", ""])
+def test_a_producer_that_is_not_there_is_refused(name: str) -> None:
+    with pytest.raises(GemmArgumentError, match="allowed is module:function"):
+        foreign_producer(name)
+
+
+def test_a_producer_is_a_function() -> None:
+    assert foreign_producer("json:dumps") is json.dumps
+    with pytest.raises(GemmArgumentError, match="json:__name__ is str; allowed is a function"):
+        foreign_producer("json:__name__")
+
+
+class FakeTimer:
+    """Says the times that it was given, one for each measurement."""
+
+    def __init__(self, times: list[float]) -> None:
+        self.times = times
+
+    def mean_microseconds(self, launch: Callable[[], object], launches: int) -> float:
+        assert launches == LAUNCHES
+        launch()
+        return self.times.pop(0)
+
+
+def fake_inputs() -> Inputs:
+    fakes = arguments(*SHAPE)
+    return Inputs(
+        (fakes.a, fakes.a_scales), (fakes.b, fakes.b_scales), fakes.d, fakes.masked_m, fakes.signal
+    )
+
+
+def cells(times: list[float]) -> list[GemmTime]:
+    timer: Any = FakeTimer(times)
+    subject = ("another", ["signal"], lambda *_: (64, 2))
+    return list(gemm_benchmark._times(timer, SHAPE, fake_inputs(), subject))  # noqa: SLF001 - the part without a GPU
+
+
+def test_a_cell_is_the_median_and_a_signal_costs_what_it_adds() -> None:
+    plain, signalled = cells([50.0, 40.0, 60.0, 55.0, 54.0, 90.0])
+    assert (plain.microseconds, plain.costs) == (50.0, None)
+    assert signalled.microseconds == 55.0
+    assert signalled.costs == pytest.approx(0.1)
+    assert (signalled.block_m, signalled.threshold) == (64, 2)
+    assert len(plain.repeats) == REPEATS
+    assert plain.of_limit == pytest.approx(limit_microseconds(SHAPE) / 50.0)
+
+
+def test_a_foreign_producer_is_called_as_the_public_interface_has_it() -> None:
+    seen: list[dict[str, object]] = []
+
+    def producer(*tensors: object, **options: object) -> tuple[int, int]:
+        seen.append({"tensors": len(tensors), **options})
+        return 128, 4
+
+    call = gemm_benchmark._public(producer)  # noqa: SLF001 - the part without a GPU
+    inputs = replace(fake_inputs(), signal="the signal")
+    assert call(inputs, 64, PLAIN) == (128, 4)
+    assert call(inputs, 64, "signal") == (128, 4)
+    assert seen == [
+        {"tensors": 5, "enable_overlap": False, "signal": None},
+        {"tensors": 5, "enable_overlap": True, "signal": "the signal"},
+    ]
