@@ -252,6 +252,23 @@ def test_a_poll_whose_search_was_cut_off_is_not_called_safe(
     assert "cannot go on" not in out
 
 
+def test_a_file_says_what_it_is_worth_where_that_is_asked(command: Command) -> None:
+    public = BULK.parent / "public"
+    files = {
+        "Memalloy/WWC1.litmus": (True, False, "vacuous: no execution of any model"),
+        "Memalloy/IRIW2.litmus": (False, True, "allowed under sequential consistency already"),
+        "Manual/MP-gpu.litmus": (False, False, "can tell a weaker model from a stronger one"),
+    }
+    paths = [str(public / name) for name in files]
+    lines = command("model", *paths, "--worth")[1].splitlines()
+    told = json.loads(command("model", *paths, "--worth", "--json")[1])
+    for line, each, (vacuous, interleaved, said) in zip(lines, told, files.values(), strict=True):
+        assert each["worth"] == {"vacuous": vacuous, "interleaved": interleaved}
+        assert line.count("; ") == 1
+        assert f"; {said}" in line
+    assert "worth" not in json.loads(command("model", *paths, "--json")[1])[0]
+
+
 def test_a_file_with_a_thread_that_never_ends_says_so(command: Command) -> None:
     public = BULK.parent / "public"
     code, out, _ = command("model", str(public / "Manual/PC-bar-sync-sync-3.litmus"))

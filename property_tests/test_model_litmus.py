@@ -119,6 +119,9 @@ def test_the_vacuous_and_the_interleaved_public_tests_are_those_named() -> None:
     worths = {name: worth(read_file(PUBLIC / name)) for name in expected(PUBLIC)}
     assert {name for name, value in worths.items() if value.vacuous} == VACUOUS
     assert {name for name, value in worths.items() if value.interleaved} == INTERLEAVED
+    told = (PUBLIC / "README.md").read_text()
+    named = {name for name in worths if f"`{name.removesuffix('.litmus')}`" in told}
+    assert named == VACUOUS | INTERLEAVED
 
 
 def test_no_bulk_test_is_vacuous() -> None:

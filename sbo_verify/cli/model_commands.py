@@ -22,6 +22,8 @@ from sbo_verify.model import (
     poll_answer,
     single_changes,
 )
+from sbo_verify.model.litmus import read_file
+from sbo_verify.model.worth import Worth, worth
 from sbo_verify.protocol import Row
 from sbo_verify.protocols import protocol_named
 from sbo_verify.report.answers import answers_text
@@ -44,24 +46,37 @@ MAY = {True: "may", False: "cannot", None: "may or may not: the search was cut o
     show_default=True,
     help="Budget of one file; a search that exceeds it answers unknown.",
 )
+@click.option(
+    "--worth",
+    "asks_worth",
+    is_flag=True,
+    help="Say, too, whether a file can tell one model from another.",
+)
 @as_json
-def model_command(files: tuple[Path, ...], seconds: float, *, as_json: bool) -> int:
+def model_command(
+    files: tuple[Path, ...], seconds: float, *, asks_worth: bool, as_json: bool
+) -> int:
     """Judge PTX litmus files under the memory model.
 
     \b
       sbo-verify model property_tests/litmus/bulk/*.litmus
-      sbo-verify model test.litmus --json
+      sbo-verify model test.litmus --json --worth
 
     Says of each file whether its final condition holds, and whether a thread can spin or wait at a
     barrier for ever. Exits with 2 when a search for the condition was cut off.
     """  # noqa: D301 - click keeps the lines behind a backspace
-    answers = [judge_litmus(file, Budget(seconds=seconds)) for file in files]
+    judged = [judge_litmus(file, Budget(seconds=seconds)) for file in files]
+    worths = [worth(read_file(file)) if asks_worth else None for file in files]
     if as_json:
-        click.echo(json.dumps([answer.to_json() for answer in answers], indent=2))
+        told = [
+            answer.to_json() | ({} if of is None else {"worth": asdict(of)})
+            for answer, of in zip(judged, worths, strict=True)
+        ]
+        click.echo(json.dumps(told, indent=2))
     else:
-        for answer in answers:
-            click.echo(_litmus_line(answer))
-    unknown = any(answer.condition_holds is None for answer in answers)
+        for answer, of in zip(judged, worths, strict=True):
+            click.echo("; ".join([_litmus_line(answer), *([] if of is None else [_worth(of)])]))
+    unknown = any(answer.condition_holds is None for answer in judged)
     return ExitCode.UNKNOWN if unknown else ExitCode.PASS
 
 
@@ -143,6 +158,14 @@ def _litmus_line(answer: LitmusAnswer) -> str:
         told, *why = (each.strip() for each in _liveness("a thread", answer.liveness))
         notes.append(f"{told} {', '.join(why)}".strip())
     return "; ".join([line, *notes])
+
+
+def _worth(of: Worth) -> str:
+    if of.vacuous:
+        return "vacuous: no execution of any model ends in the state asked for"
+    if of.interleaved:
+        return "allowed under sequential consistency already"
+    return "can tell a weaker model from a stronger one"
 
 
 def _liveness(what: str, answer: Liveness) -> list[str]:
