@@ -16,12 +16,13 @@ from sbo_verify.device.gpu import NoGpuError
 from sbo_verify.gemm import GemmArgumentError
 from sbo_verify.harness import gemm_benchmark
 from sbo_verify.harness.gemm_benchmark import (
-    LAUNCHES,
     PLAIN,
-    REPEATS,
+    SIGNAL,
     GemmTime,
+    Subject,
     foreign_producer,
     limit_microseconds,
+    measured,
 )
 
 UNKNOWN, USAGE = 2, 254
@@ -73,32 +74,32 @@ class FakeTimer:
         self.times = times
 
     def mean_microseconds(self, launch: Callable[[], object], launches: int) -> float:
-        assert launches == LAUNCHES
+        assert launches == 30
         launch()
         return self.times.pop(0)
 
 
-def fake_inputs() -> Inputs:
-    fakes = arguments(*SHAPE)
-    return Inputs(
-        (fakes.a, fakes.a_scales), (fakes.b, fakes.b_scales), fakes.d, fakes.masked_m, fakes.signal
-    )
-
-
 def cells(times: list[float]) -> list[GemmTime]:
     timer: Any = FakeTimer(times)
-    subject = ("another", ["signal"], lambda *_: (64, 2))
-    return list(gemm_benchmark._times(timer, SHAPE, fake_inputs(), subject))  # noqa: SLF001 - the part without a GPU
+    subjects = [
+        Subject("own", PLAIN, "m64n128s8c1", lambda: (64, 2)),
+        Subject("own", SIGNAL, "m64n128s8c1", lambda: (64, 2)),
+        Subject("another", PLAIN, "", lambda: None),
+        Subject("another", SIGNAL, "", lambda: (128, 4)),
+    ]
+    return list(measured(timer, SHAPE, subjects, 30, 3))
 
 
-def test_a_cell_is_the_median_and_a_signal_costs_what_it_adds() -> None:
-    plain, signalled = cells([50.0, 40.0, 60.0, 55.0, 54.0, 90.0])
-    assert (plain.microseconds, plain.costs) == (50.0, None)
-    assert signalled.microseconds == 55.0
-    assert signalled.costs == pytest.approx(0.1)
-    assert (signalled.block_m, signalled.threshold) == (64, 2)
-    assert len(plain.repeats) == REPEATS
-    assert plain.of_limit == pytest.approx(limit_microseconds(SHAPE) / 50.0)
+def test_a_cell_is_the_median_and_a_signal_costs_what_it_adds_to_its_own_producer() -> None:
+    rounds = ([50.0, 55.0, 80.0, 84.0], [40.0, 54.0, 81.0, 80.0], [60.0, 90.0, 79.0, 99.0])
+    own, own_signal, another, another_signal = cells([time for each in rounds for time in each])
+    assert (own.microseconds, own.costs, own.repeats) == (50.0, None, [50.0, 40.0, 60.0])
+    assert own_signal.microseconds == 55.0
+    assert own_signal.costs == pytest.approx(0.1)
+    assert own.of_limit == pytest.approx(limit_microseconds(SHAPE) / 50.0)
+    assert (another.microseconds, another.block_m, another.threshold) == (80.0, 0, 0)
+    assert (another_signal.block_m, another_signal.threshold) == (128, 4)
+    assert another_signal.costs == pytest.approx(0.05)
 
 
 def test_a_foreign_producer_is_called_as_the_public_interface_has_it() -> None:
@@ -108,11 +109,19 @@ def test_a_foreign_producer_is_called_as_the_public_interface_has_it() -> None:
         seen.append({"tensors": len(tensors), **options})
         return 128, 4
 
-    call = gemm_benchmark._public(producer)  # noqa: SLF001 - the part without a GPU
     inputs = replace(fake_inputs(), signal="the signal")
-    assert call(inputs, 64, PLAIN) == (128, 4)
-    assert call(inputs, 64, "signal") == (128, 4)
+    for variant in (PLAIN, SIGNAL):
+        subject = gemm_benchmark._foreign("a:b", producer, SHAPE, inputs, variant)  # noqa: SLF001 - the part without a GPU
+        assert subject.launch() == (128, 4)
+        assert (subject.producer, subject.variant) == ("a:b", variant)
     assert seen == [
         {"tensors": 5, "enable_overlap": False, "signal": None},
         {"tensors": 5, "enable_overlap": True, "signal": "the signal"},
     ]
+
+
+def fake_inputs() -> Inputs:
+    fakes = arguments(*SHAPE)
+    return Inputs(
+        (fakes.a, fakes.a_scales), (fakes.b, fakes.b_scales), fakes.d, fakes.masked_m, fakes.signal
+    )

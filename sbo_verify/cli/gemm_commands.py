@@ -16,7 +16,7 @@ from sbo_verify.cli.commands import app
 from sbo_verify.cli.options import as_json, gpu_option
 from sbo_verify.device.gpu import open_gpu
 from sbo_verify.gemm import chosen_variant
-from sbo_verify.harness.gemm_benchmark import SHAPES, GemmTime, benchmark_gemm, method
+from sbo_verify.harness.gemm_benchmark import SHAPES, GemmTime, benchmark_gemm, method, sweep_gemm
 from sbo_verify.harness.session import Plan, settings_of
 from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
 from sbo_verify.verdict import ExitCode
@@ -56,6 +56,11 @@ def sizes_of(text: str) -> tuple[int, int, int, int]:
     metavar="MODULE:FUNCTION",
     help="A producer with the public library's interface, measured in the same run.",
 )
+@click.option(
+    "--every-tile",
+    is_flag=True,
+    help="Plain, with every tile and cluster instead of the one that is chosen.",
+)
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of all inputs.")
 @gpu_option
 @as_json
@@ -64,6 +69,7 @@ def bench_gemm_command(**options: Any) -> int:  # noqa: ANN401 - click passes op
 
     \b
       sbo-verify bench-gemm --json
+      sbo-verify bench-gemm --every-tile --shape 1x1024x4096x7168
       sbo-verify bench-gemm --shape 16x64x4096x7168 --beside deep_gemm:m_grouped_fp8_gemm_nt_masked
     """  # noqa: D301 - click keeps the lines behind a backspace
     names = [name.strip() for name in options["variants"].split(",") if name.strip()]
@@ -74,11 +80,16 @@ def bench_gemm_command(**options: Any) -> int:  # noqa: ANN401 - click passes op
     rows = [SIGNAL_PUBLISH.row(name) for name in names]
     plan = Plan(protocol=SIGNAL_PUBLISH, rows=rows, seed=options["seed"], seconds=0.0)
     settings = settings_of(plan, gpu, "")
-    cells = list(benchmark_gemm(shapes, names, options["beside"], options["seed"]))
+    sweep = options["every_tile"]
+    cells = list(
+        sweep_gemm(shapes, options["seed"])
+        if sweep
+        else benchmark_gemm(shapes, names, options["beside"], options["seed"])
+    )
     if options["as_json"]:
         records = {
             "settings": settings.to_json(),
-            "method": method(),
+            "method": method(sweep=sweep),
             "cells": [asdict(cell) for cell in cells],
         }
         click.echo(json.dumps(records, indent=2))

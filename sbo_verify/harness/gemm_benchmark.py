@@ -8,15 +8,23 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from statistics import median
 from typing import Any
 
 from sbo_verify.device.gemm_inputs import Inputs, random_inputs
+from sbo_verify.device.gemm_layout import BLOCK_MS, BLOCK_NS, CLUSTERS, Shape, most_stages
 from sbo_verify.device.kernel_timer import FLUSH_BYTES, KernelTimer
-from sbo_verify.gemm import chosen_variant, m_grouped_fp8_gemm_nt_masked, m_major
-from sbo_verify.gemm.arguments import GemmArgumentError, check_tensors
-from sbo_verify.gemm.plan import plan_for
+from sbo_verify.gemm import (
+    GemmArgumentError,
+    Plan,
+    check_tensors,
+    chosen_variant,
+    launch_plan,
+    m_major,
+    plan_for,
+)
 from sbo_verify.protocols.signal_publish.gemm import NO_SIGNAL
 
 # Groups, rows of each, n, k: a decode batch spread over fewer and more local experts.
@@ -34,13 +42,26 @@ SHAPES: tuple[tuple[int, int, int, int], ...] = (
 )
 LAUNCHES = 30
 REPEATS = 3
+SWEEP_LAUNCHES = 10
 WARM_UP = 3
-PLAIN = "plain"
+OWN = "sbo_verify"
+PLAIN, SIGNAL = "plain", "signal"
 # Datasheet of the H200: dense FP8, and device memory.
 FP8_OPERATIONS_PER_SECOND = 1.979e15
 BYTES_PER_SECOND = 4.8e12
 
+Sizes = tuple[int, int, int, int]
 Producer = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: a producer, its variant and kernel by name, and its launch."""
+
+    producer: str
+    variant: str
+    kernel: str
+    launch: Callable[[], object]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,113 +105,118 @@ def foreign_producer(name: str) -> Producer:
     return producer
 
 
-def method() -> dict[str, int]:
+def method(*, sweep: bool) -> dict[str, int]:
     """How the figures are made, for their record."""
-    return {"launches": LAUNCHES, "repeats": REPEATS, "overwritten_before_each": FLUSH_BYTES}
+    launches, repeats = (SWEEP_LAUNCHES, 1) if sweep else (LAUNCHES, REPEATS)
+    return {"launches": launches, "repeats": repeats, "bytes_overwritten_before_each": FLUSH_BYTES}
 
 
 def benchmark_gemm(
-    shapes: Sequence[tuple[int, int, int, int]],
-    variants: Sequence[str],
-    beside: str | None,
-    seed: int,
+    shapes: Sequence[Sizes], variants: Sequence[str], beside: str | None, seed: int
 ) -> Iterator[GemmTime]:
-    """Every shape, every group full: plain, with each variant's signal, and the producer beside."""
-    timer = KernelTimer()
+    """Every shape, every group full: plain, with each variant's signal, and the producer beside.
+
+    Raises `GemmArgumentError` for a producer that is not there, `TimingError` where the profiler
+    saw no kernels.
+    """
     foreign = foreign_producer(beside) if beside else None
-    for shape in shapes:
-        inputs = random_inputs(shape, [shape[1]] * shape[0], seed)
-        problem = check_tensors(inputs.a, inputs.b, inputs.d, inputs.masked_m, shape[1])
-        inputs = Inputs(
-            (inputs.a[0], m_major(inputs.a[1], problem)),
-            inputs.b,
-            inputs.d,
-            inputs.masked_m,
-            inputs.signal,
-        )
-        yield from _times(timer, shape, inputs, ("sbo_verify", variants, _own))
+    timer = KernelTimer()
+    for sizes in shapes:
+        inputs = _full_groups(sizes, seed)
+        subjects = [_own(sizes, inputs, variant) for variant in (PLAIN, *variants)]
         if foreign is not None and beside is not None:
-            yield from _times(timer, shape, inputs, (beside, ["signal"], _public(foreign)))
+            subjects += [_foreign(beside, foreign, sizes, inputs, v) for v in (PLAIN, SIGNAL)]
+        yield from measured(timer, sizes, subjects, LAUNCHES, REPEATS)
 
 
-def _own(inputs: Inputs, expected_m: int, variant: str) -> tuple[int, int]:
-    overlap = variant != PLAIN
-    return m_grouped_fp8_gemm_nt_masked(
-        inputs.a,
-        inputs.b,
-        inputs.d,
-        inputs.masked_m,
-        expected_m,
-        enable_overlap=overlap,
-        signal=inputs.signal if overlap else None,
-        check_inputs=False,
-        **({"variant": variant} if overlap else {}),  # type: ignore[arg-type]
-    )
+def sweep_gemm(shapes: Sequence[Sizes], seed: int) -> Iterator[GemmTime]:
+    """Every shape with every tile and cluster, plain: what the heuristic chooses from."""
+    timer = KernelTimer()
+    for sizes in shapes:
+        inputs = _full_groups(sizes, seed)
+        problem = check_tensors(inputs.a, inputs.b, inputs.d, inputs.masked_m, sizes[1])
+        subjects = []
+        for block_m, block_n, cluster in product(BLOCK_MS, BLOCK_NS, CLUSTERS):
+            stages = most_stages(block_m, block_n, NO_SIGNAL, problem.k)
+            shape = Shape(block_m, block_n, stages, cluster)
+            plan = plan_for(problem, sizes[1], shape=shape)
+            subjects.append(_planned(plan, inputs))
+        yield from measured(timer, sizes, subjects, SWEEP_LAUNCHES, 1)
 
 
-def _public(producer: Producer) -> Producer:
-    """A producer with the public interface, called as `_own`."""
-
-    def call(inputs: Inputs, expected_m: int, variant: str) -> object:
-        overlap = variant != PLAIN
-        return producer(
-            inputs.a,
-            inputs.b,
-            inputs.d,
-            inputs.masked_m,
-            expected_m,
-            enable_overlap=overlap,
-            signal=inputs.signal if overlap else None,
-        )
-
-    return call
-
-
-def _times(
-    timer: KernelTimer,
-    shape: tuple[int, int, int, int],
-    inputs: Inputs,
-    subject: tuple[str, Sequence[str], Producer],
+def measured(
+    timer: KernelTimer, sizes: Sizes, subjects: Sequence[Subject], launches: int, repeats: int
 ) -> Iterator[GemmTime]:
-    name, variants, call = subject
-    groups, m, n, k = shape
-    plain = None
-    for variant in (PLAIN, *variants):
-
-        def launch(variant: str = variant) -> object:
-            return call(inputs, m, variant)
-
-        answers = [launch() for _ in range(WARM_UP)]
-        repeats = [timer.mean_microseconds(launch, LAUNCHES) for _ in range(REPEATS)]
-        time = median(repeats)
-        plain = time if plain is None else plain
-        block_m, threshold = answers[0] if isinstance(answers[0], tuple) else (0, 0)
+    """The subjects' times, all of them once in each repeat, so that drift spoils no comparison."""
+    answers = [[each.launch() for _ in range(WARM_UP)][-1] for each in subjects]
+    times: list[list[float]] = [[] for _ in subjects]
+    for _ in range(repeats):
+        for subject, found in zip(subjects, times, strict=True):
+            found.append(timer.mean_microseconds(subject.launch, launches))
+    plain = {
+        each.producer: median(found)
+        for each, found in zip(subjects, times, strict=True)
+        if each.variant == PLAIN
+    }
+    groups, m, n, k = sizes
+    for subject, answer, found in zip(subjects, answers, times, strict=True):
+        time = median(found)
+        block_m, threshold = answer if isinstance(answer, tuple) else (0, 0)
         yield GemmTime(
             groups=groups,
             m=m,
             n=n,
             k=k,
-            producer=name,
-            variant=variant,
-            kernel=_kernel_of(shape, inputs, variant) if name == "sbo_verify" else "",
+            producer=subject.producer,
+            variant=subject.variant,
+            kernel=subject.kernel,
             block_m=block_m,
             threshold=threshold,
             microseconds=time,
-            repeats=repeats,
-            costs=None if variant == PLAIN else time / plain - 1,
-            of_limit=limit_microseconds(shape) / time,
+            repeats=found,
+            costs=None if subject.variant == PLAIN else time / plain[subject.producer] - 1,
+            of_limit=limit_microseconds(sizes) / time,
         )
 
 
-def _kernel_of(shape: tuple[int, int, int, int], inputs: Inputs, variant: str) -> str:
-    problem = check_tensors(inputs.a, inputs.b, inputs.d, inputs.masked_m, shape[1])
+def _full_groups(sizes: Sizes, seed: int) -> Inputs:
+    """Random inputs with A's scales as copies want them, so that only the GEMM is launched."""
+    inputs = random_inputs(sizes, [sizes[1]] * sizes[0], seed)
+    problem = check_tensors(inputs.a, inputs.b, inputs.d, inputs.masked_m, sizes[1])
+    return replace(inputs, a=(inputs.a[0], m_major(inputs.a[1], problem)))
+
+
+def _own(sizes: Sizes, inputs: Inputs, variant: str) -> Subject:
+    problem = check_tensors(inputs.a, inputs.b, inputs.d, inputs.masked_m, sizes[1])
     chosen = NO_SIGNAL if variant == PLAIN else chosen_variant(variant)
-    return plan_for(problem, shape[1], variant=chosen).shape.name()
+    return _planned(plan_for(problem, sizes[1], variant=chosen), inputs, variant)
 
 
-def limit_microseconds(shape: tuple[int, int, int, int]) -> float:
+def _planned(plan: Plan, inputs: Inputs, variant: str = PLAIN) -> Subject:
+    signal = None if variant == PLAIN else inputs.signal
+
+    def launch() -> tuple[int, int]:
+        launch_plan(plan, inputs.a, inputs.b, inputs.d, inputs.masked_m, signal=signal)
+        return plan.shape.block_m, plan.threshold
+
+    return Subject(OWN, variant, plan.shape.name(), launch)
+
+
+def _foreign(name: str, producer: Producer, sizes: Sizes, inputs: Inputs, variant: str) -> Subject:
+    """A producer called as the public interface has it."""
+    overlap = variant != PLAIN
+    signal = inputs.signal if overlap else None
+
+    def launch() -> object:
+        tensors = (inputs.a, inputs.b, inputs.d, inputs.masked_m, sizes[1])
+        return producer(*tensors, enable_overlap=overlap, signal=signal)
+
+    return Subject(name, variant, "", launch)
+
+
+def limit_microseconds(sizes: Sizes) -> float:
     """The least time by the datasheet: operations, or bytes read and written once."""
-    groups, m, n, k = shape
+    groups, m, n, k = sizes
     operations = 2 * groups * m * n * k / FP8_OPERATIONS_PER_SECOND
     moved = groups * (m * k + n * k + 2 * m * n) / BYTES_PER_SECOND
     return 1e6 * max(operations, moved)
