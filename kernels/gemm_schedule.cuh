@@ -35,7 +35,9 @@ class Schedule {
     SBO_BEGIN("harness.schedule");
     bool found = false;
     for (; group_ < p_.groups; ++group_) {
-      const unsigned rows = static_cast<unsigned>(__ldg(p_.masked_m + group_));
+      // The host may have been told not to look: a mask out of range must not reach other memory.
+      const int masked = min(__ldg(p_.masked_m + group_), static_cast<int>(p_.m));
+      const unsigned rows = static_cast<unsigned>(max(masked, 0));
       const unsigned m_blocks = ceil_div(rows, S::block_m);
       const unsigned count = units_of(m_blocks);
       if (unit_ < first_ + count) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from sbo_verify.cli import main
 from sbo_verify.device.gemm_inputs import (
     Inputs,
     exact_inputs,
@@ -218,6 +220,33 @@ def test_a_captured_graph_computes_again(torch_on_this_gpu: Any) -> None:  # noq
         assert same(inputs.d[0], expected[0])
         assert same(inputs.d[1, :31], expected[1, :31])
         assert not inputs.d[1, 31:].any()
+
+
+@pytest.mark.parametrize("masks", [(500, 3), (-7, 128), (1 << 30, -(1 << 31))])
+def test_masks_out_of_range_reach_no_other_memory_when_nobody_looks(
+    masks: tuple[int, int],
+) -> None:
+    """With the check turned off, a mask counts as the nearest that is allowed."""
+    inputs = exact_inputs((2, 128, 256, 256), (0, 0), 4)
+    inputs.masked_m.copy_(inputs.masked_m.new_tensor(masks))
+    block_m, threshold = m_grouped_fp8_gemm_nt_signal(
+        *(inputs.a, inputs.b, inputs.d, inputs.masked_m, 128, inputs.signal), check_inputs=False
+    )
+    inputs.masked_m.clamp_(0, 128)
+    assert same(inputs.d, expected_d(inputs))
+    assert inputs.signal.tolist() == expected_signals(inputs, block_m, threshold)
+
+
+def test_the_benchmark_measures_a_small_shape(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["bench-gemm", "--json", "--shape", "2x64x256x512", "--variants", PUBLISHED]
+    # Its own producer, put beside itself under the public interface.
+    beside = ["--beside", "sbo_verify.gemm:m_grouped_fp8_gemm_nt_masked"]
+    assert main([*words, *beside]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert [cell["variant"] for cell in record["cells"]] == ["plain", PUBLISHED, "plain", "signal"]
+    # Longer than nothing, and shorter than a launch that was counted with its host's time.
+    assert all(1 < cell["microseconds"] < 50 for cell in record["cells"])
+    assert record["settings"]["machine"]["gpu"]
 
 
 @pytest.mark.parametrize(
