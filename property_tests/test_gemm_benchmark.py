@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -13,10 +14,14 @@ from fake_tensors import arguments
 from sbo_verify.cli import gemm_commands, main
 from sbo_verify.device.gemm_inputs import Inputs
 from sbo_verify.device.gpu import NoGpuError
-from sbo_verify.gemm import GemmArgumentError
+from sbo_verify.gemm import GemmArgumentError, Problem
+from sbo_verify.gemm.heuristic import choose_shape
+from sbo_verify.gemm.masked import PUBLISHED
 from sbo_verify.harness import gemm_benchmark
 from sbo_verify.harness.gemm_benchmark import (
+    OWN,
     PLAIN,
+    SHAPES,
     SIGNAL,
     GemmTime,
     Subject,
@@ -24,7 +29,9 @@ from sbo_verify.harness.gemm_benchmark import (
     limit_microseconds,
     measured,
 )
+from sbo_verify.protocols.signal_publish.gemm import NO_SIGNAL
 
+REPORTS = Path(__file__).resolve().parents[1] / "reports"
 UNKNOWN, USAGE = 2, 254
 SHAPE = (2, 128, 256, 512)
 
@@ -125,3 +132,52 @@ def fake_inputs() -> Inputs:
     return Inputs(
         (fakes.a, fakes.a_scales), (fakes.b, fakes.b_scales), fakes.d, fakes.masked_m, fakes.signal
     )
+
+
+# ---- what was recorded ----------------------------------------------------------------------
+
+
+def recorded(name: str) -> list[dict[str, Any]]:
+    found = [json.loads(path.read_text()) for path in sorted(REPORTS.glob(f"*/{name}"))]
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("name", ["gemm-benchmark.json", "gemm-tiles.json"])
+def test_recorded_figures_were_made_by_committed_code_on_a_named_gpu(name: str) -> None:
+    for record in recorded(name):
+        settings = record["settings"]
+        assert settings["commit"]
+        assert not settings["dirty"]
+        assert settings["machine"]["gpu"]
+        assert settings["machine"]["driver"]
+        assert settings["compiler"]
+        assert {sizes_in(cell) for cell in record["cells"]} == set(SHAPES)
+
+
+def test_the_choice_of_tile_was_near_the_fastest_of_every_recorded_sweep() -> None:
+    for record in recorded("gemm-tiles.json"):
+        for sizes in SHAPES:
+            times = {
+                cell["kernel"]: cell["microseconds"]
+                for cell in record["cells"]
+                if sizes_in(cell) == sizes
+            }
+            chosen = choose_shape(Problem(*sizes, device=0), sizes[1], 132, 256, NO_SIGNAL)
+            assert times[chosen.name()] <= 1.03 * min(times.values()), sizes
+
+
+def test_the_gemm_was_never_slower_than_what_was_measured_beside_it() -> None:
+    """Plain against plain, and with the published hand-over against the other's signal."""
+    for record in recorded("gemm-benchmark.json"):
+        times = {
+            (sizes_in(cell), cell["producer"] == OWN, cell["variant"]): cell["microseconds"]
+            for cell in record["cells"]
+        }
+        for sizes in SHAPES:
+            assert times[sizes, True, PLAIN] <= times[sizes, False, PLAIN]
+            assert times[sizes, True, PUBLISHED] <= times[sizes, False, SIGNAL]
+
+
+def sizes_in(cell: dict[str, Any]) -> tuple[int, int, int, int]:
+    return cell["groups"], cell["m"], cell["n"], cell["k"]
