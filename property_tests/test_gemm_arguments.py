@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,8 @@ from fake_tensors import BFLOAT16, E4M3, FLOAT, INT, Arguments, FakeTensor, argu
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sbo_verify.device.torch_device import TorchDevice
+from sbo_verify.device.gpu import NoGpuError
+from sbo_verify.device.torch_device import TorchDevice, torch_module
 from sbo_verify.gemm import GemmArgumentError, Problem, chosen_variant, masked, plan
 from sbo_verify.gemm.arguments import (
     a_scale_pitch,
@@ -253,6 +255,14 @@ def test_choices_with_no_meaning_are_refused() -> None:
     )
     with pytest.raises(RefusedVariantError, match="generic stores commit no bulk group"):
         chosen_variant(meaningless)
+
+
+def test_a_missing_torch_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(
+        NoGpuError, match=r"torch is not installed: pip install 'sbo-verify\[gpu\]'"
+    ):
+        torch_module()
 
 
 # ---- the device -----------------------------------------------------------------------------

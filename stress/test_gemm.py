@@ -19,6 +19,8 @@ from sbo_verify.device.gemm_inputs import (
     random_inputs,
 )
 from sbo_verify.device.gemm_layout import BLOCK_MS, BLOCK_NS, CLUSTERS, Shape, most_stages
+from sbo_verify.device.gpu import NoGpuError
+from sbo_verify.device.torch_device import torch_module
 from sbo_verify.gemm import (
     GemmArgumentError,
     check_tensors,
@@ -41,9 +43,14 @@ DRAWS = 24
 
 
 @pytest.fixture(scope="module", autouse=True)
-def torch_on_this_gpu(bench: Bench) -> Any:  # noqa: ANN401 - torch, which is optional
+def torch_on_this_gpu(bench: Bench, pytestconfig: pytest.Config) -> Any:  # noqa: ANN401 - torch, which is optional
     """Torch on the GPU that this process has leased; without torch there is no GEMM to test."""
-    torch = pytest.importorskip("torch")
+    try:
+        torch = torch_module()
+    except NoGpuError as error:
+        if pytestconfig.option.require_gpu:
+            pytest.fail(f"unknown: the GEMM did not run: {error}", pytrace=False)
+        pytest.skip(str(error))
     torch.cuda.set_device(bench.arena.gpu.index)
     return torch
 

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sbo_verify.device.torch_device import torch_module
+
 BLOCK = 128
 E4M3_LARGEST = 448.0
 # D before a launch: bfloat16 holds it, and no product of exact inputs comes near.
@@ -27,19 +29,13 @@ class Inputs:
     signal: Any
 
 
-def _torch() -> Any:  # noqa: ANN401 - torch is optional and has its own types
-    import torch  # noqa: PLC0415 - optional dependency
-
-    return torch
-
-
 def exact_inputs(sizes: tuple[int, int, int, int], masked: Sequence[int], seed: int) -> Inputs:
     """Inputs for `sizes` = (G, M, N, K): small whole numbers, scales that are powers of two.
 
     Scales stay within 1/4 and 2, so that a sum needs fewer bits than FP32 has up to K = 2^16; its
     rounding to bfloat16 is then the only one.
     """
-    torch = _torch()
+    torch = torch_module()
     groups, m, n, k = sizes
     made = torch.Generator(device="cuda").manual_seed(seed)
 
@@ -59,7 +55,7 @@ def exact_inputs(sizes: tuple[int, int, int, int], masked: Sequence[int], seed: 
 
 def random_inputs(sizes: tuple[int, int, int, int], masked: Sequence[int], seed: int) -> Inputs:
     """Normal numbers, scaled to e4m3's range by rows and 128 of K, and by 128 x 128 blocks."""
-    torch = _torch()
+    torch = torch_module()
     groups, m, n, k = sizes
     made = torch.Generator(device="cuda").manual_seed(seed)
     a = torch.randn((groups, m, k // BLOCK, BLOCK), device="cuda", generator=made)
@@ -81,7 +77,7 @@ def random_inputs(sizes: tuple[int, int, int, int], masked: Sequence[int], seed:
 
 
 def _with_outputs(a: tuple[Any, Any], b: tuple[Any, Any], masked: Sequence[int]) -> Inputs:
-    torch = _torch()
+    torch = torch_module()
     groups, m, _ = a[0].shape
     n = b[0].shape[1]
     d = torch.full((groups, m, n), POISON, dtype=torch.bfloat16, device="cuda")
@@ -92,7 +88,7 @@ def _with_outputs(a: tuple[Any, Any], b: tuple[Any, Any], masked: Sequence[int])
 
 def product(inputs: Inputs) -> Any:  # noqa: ANN401 - a torch tensor
     """[G, M, N] in float64, of the dequantized inputs, every row."""
-    torch = _torch()
+    torch = torch_module()
     groups, m, k = inputs.a[0].shape
     n = inputs.b[0].shape[1]
     a = inputs.a[0].double().view(groups, m, -1, BLOCK) * inputs.a[1].double()[..., None]
@@ -103,7 +99,7 @@ def product(inputs: Inputs) -> Any:  # noqa: ANN401 - a torch tensor
 
 def expected_d(inputs: Inputs) -> Any:  # noqa: ANN401 - a torch tensor
     """D after a launch on exact inputs: bfloat16, rows that do not count as they were."""
-    torch = _torch()
+    torch = torch_module()
     rows = torch.arange(inputs.d.shape[1], device="cuda")[None, :, None]
     counts = rows < inputs.masked_m[:, None, None]
     poison = torch.full_like(inputs.d, POISON)

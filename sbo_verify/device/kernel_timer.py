@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from sbo_verify.device.torch_device import torch_module
+
 FLUSH_BYTES = 8_000_000_000
 
 
@@ -20,10 +22,8 @@ class KernelTimer:
     """Measures callables that launch kernels on torch's current stream."""
 
     def __init__(self) -> None:
-        import torch  # noqa: PLC0415 - optional dependency
-
-        self.torch = torch
-        self._flushed = torch.empty(FLUSH_BYTES // 4, dtype=torch.int32, device="cuda")
+        self.torch = torch_module()
+        self._flushed = self.torch.empty(FLUSH_BYTES // 4, dtype=self.torch.int32, device="cuda")
         # The overwriting's own kernel, to be told apart.
         self._flush_names = {name for name, _ in self._profile(lambda: None, 1)}
 

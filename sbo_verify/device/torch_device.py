@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from sbo_verify.device.gpu import NoGpuError
+
 
 @dataclass(frozen=True)
 class TorchDevice:
@@ -17,16 +19,20 @@ class TorchDevice:
     sm_count: int
 
 
-def _torch() -> Any:  # noqa: ANN401 - torch is optional and has its own types
-    import torch  # noqa: PLC0415 - optional dependency
-
+def torch_module() -> Any:  # noqa: ANN401 - torch is optional and has its own types
+    """The module torch, imported on first use; raises `NoGpuError` where it is not installed."""
+    try:
+        import torch  # noqa: PLC0415 - optional dependency
+    except ImportError as error:
+        message = "torch is not installed: pip install 'sbo-verify[gpu]' on a machine with a GPU"
+        raise NoGpuError(message) from error
     return torch
 
 
 @cache
 def torch_device(index: int) -> TorchDevice:
     """The device with this index; its context exists afterwards."""
-    torch = _torch()
+    torch = torch_module()
     torch.cuda.init()
     facts = torch.cuda.get_device_properties(index)
     return TorchDevice(
@@ -39,14 +45,14 @@ def torch_device(index: int) -> TorchDevice:
 
 def current_stream(index: int) -> int:
     """The handle of the stream that torch works on at present."""
-    return int(_torch().cuda.current_stream(index).cuda_stream)
+    return int(torch_module().cuda.current_stream(index).cuda_stream)
 
 
 def is_capturing() -> bool:
     """Whether the current stream is recorded into a CUDA graph."""
-    return bool(_torch().cuda.is_current_stream_capturing())
+    return bool(torch_module().cuda.is_current_stream_capturing())
 
 
 def device_guard(index: int) -> Any:  # noqa: ANN401 - torch's context manager
     """Makes a device current for a `with` block."""
-    return _torch().cuda.device(index)
+    return torch_module().cuda.device(index)
