@@ -29,6 +29,7 @@ struct Control {
   unsigned witnessed_tag;
   unsigned failed;
   unsigned flag;
+  unsigned primed;
 };
 
 struct Pair {
@@ -212,15 +213,6 @@ __device__ __forceinline__ bool read_tile(const Check& c, const Slot& slot, uint
   return stale;
 }
 
-// Brings the tile's old lines into this SM's L1, as a kernel that reused the buffer would have.
-__device__ __forceinline__ void prime_l1(const Parameters& p, const Slot& slot, const Group& group) {
-  SBO_BEGIN("harness.prime");
-  for (unsigned chunk = group.rank; chunk < p.tile_bytes / kChunkBytes; chunk += group.size) {
-    ptx::ld_weak_v4(slot.data + chunk);
-  }
-  SBO_END("harness.prime");
-}
-
 // Counts of one group, added to the launch's.
 __device__ __forceinline__ void report(const Parameters& p, Control& control, const Group& group,
                                        unsigned observations, unsigned stale_tiles,
@@ -366,7 +358,7 @@ __device__ __forceinline__ void produce(const Parameters& p, Control& control, c
     }
     wait_for_source<V>(group);
     if constexpr (reads_back) {
-      if (p.prime_l1) prime_l1(p, slot, group);
+      if (p.prime_l1) prime_l1(slot.data, p.tile_bytes / kChunkBytes, group, control.primed);
       SBO_BEGIN("harness.flow");
       group.sync();
       SBO_END("harness.flow");
@@ -481,7 +473,7 @@ __device__ __forceinline__ void consume(const Parameters& p, Control& control, c
   for (unsigned round = 0; round < p.rounds; ++round) {
     const unsigned tag = p.first_tag + round;
     const Slot slot = slot_of<V>(p, pair.index, round);
-    if (p.prime_l1) prime_l1(p, slot, group);
+    if (p.prime_l1) prime_l1(slot.data, p.tile_bytes / kChunkBytes, group, control.primed);
     if (p.consumer_skew_cycles) {
       delay(mix(p.seed ^ (2 * tag + 1 + pair.index * 0x9e3779b9U)) % p.consumer_skew_cycles);
     }
