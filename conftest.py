@@ -6,6 +6,7 @@ run's folder and judges the run at the end; workers lease a GPU and append recor
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import os
 import secrets
@@ -19,10 +20,16 @@ from hypothesis import settings as hypothesis_settings
 
 if TYPE_CHECKING:
     from sbo_verify.harness.gate import Gate
+    from sbo_verify.harness.session import Plan
     from sbo_verify.protocol import Row
 
 SEED_BITS = 32
 DEFAULT_BUDGET_SECONDS = 100.0
+DEFAULT_GEMM_BUDGET_SECONDS = 40.0
+# As `record.MICRO` and `record.GEMM`; nothing of the package is imported where no test needs it.
+MICRO, GEMM = "micro", "gemm"
+# The parameter that a gate's test has its row in.
+GATED = {"gated_row": MICRO, "gemm_row": GEMM}
 CRASH_RERUNS = 1
 REASONS_SHOWN = 12
 TIMEOUT_FLOOR_SECONDS = 300.0
@@ -46,6 +53,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="SECONDS",
         help="seconds of stress for the whole gate, shared by its rows (default: %(default)s)",
     )
+    group.addoption(
+        "--gemm-budget",
+        type=float,
+        default=DEFAULT_GEMM_BUDGET_SECONDS,
+        metavar="SECONDS",
+        help="the same for the GEMM beside Combine Send (default: %(default)s)",
+    )
     group.addoption("--variants", default="", help="names, hashes or * patterns, comma-separated")
     group.addoption(
         "--require-gpu", action="store_true", help="fail, instead of skip, what needs a GPU"
@@ -58,11 +72,18 @@ class Session:
     """What the controlling process decided for itself and all workers.
 
     `run` is the folder that records go to, empty where silicon cannot run; `why_not` says why.
+    `gemm_run` and `why_no_gemm` are the same for the gate of the GEMM beside Combine Send.
     """
 
     seed: int
     run: str
     why_not: str
+    gemm_run: str = ""
+    why_no_gemm: str = ""
+
+    def run_of(self, kernel: str) -> str:
+        """The folder of one kernel's gate."""
+        return self.gemm_run if kernel == GEMM else self.run
 
 
 _SESSION = pytest.StashKey[Session]()
@@ -97,19 +118,29 @@ def _why_no_silicon() -> str:
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse bad options, draw the seed, look for a GPU, make the run's folder."""
     config.addinivalue_line("markers", "silicon: needs a Hopper GPU")
+    config.addinivalue_line("markers", "live_gemm: needs torch on it too")
     config.stash[_CRASHES] = []
-    if not 0 < config.option.budget < math.inf:
-        message = f"--budget is {config.option.budget}; allowed is a number of seconds above 0"
-        raise pytest.UsageError(message)
-    rows = _rows(config)
+    for option in ("budget", "gemm_budget"):
+        seconds = getattr(config.option, option)
+        if not 0 < seconds < math.inf:
+            name = option.replace("_", "-")
+            message = f"--{name} is {seconds}; allowed is a number of seconds above 0"
+            raise pytest.UsageError(message)
+    _rows(config)
     if _is_worker(config):
         config.stash[_SESSION] = Session(**config.workerinput["sbo_verify"])  # type: ignore[attr-defined]
         return
     drawn = secrets.randbits(SEED_BITS) if config.option.seed is None else config.option.seed
     selected = _selects_stress(config) and not config.option.collectonly
     why_not = _why_no_silicon() if selected else "stress/ was not selected"
-    run = "" if why_not else _create_run(config, rows, drawn)
-    config.stash[_SESSION] = Session(seed=drawn, run=run, why_not=why_not)
+    why_no_gemm = why_not or _why_no_torch()
+    config.stash[_SESSION] = Session(
+        seed=drawn,
+        run="" if why_not else _create_run(config, MICRO, drawn),
+        why_not=why_not,
+        gemm_run="" if why_no_gemm else _create_run(config, GEMM, drawn),
+        why_no_gemm=why_no_gemm,
+    )
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -118,43 +149,61 @@ def pytest_configure_node(node: Any) -> None:  # noqa: ANN401 - xdist has no typ
     node.workerinput["sbo_verify"] = asdict(node.config.stash[_SESSION])
 
 
-def _create_run(config: pytest.Config, rows: list[Row], seed: int) -> str:
+def _why_no_torch() -> str:
+    """Empty where the GEMM can be called."""
+    return "" if importlib.util.find_spec("torch") else "needs torch: pip install torch"
+
+
+def _create_run(config: pytest.Config, kernel: str, seed: int) -> str:
     from sbo_verify.device.gpu import usable_gpus  # noqa: PLC0415 - GPU machines only
     from sbo_verify.harness.session import settings_of  # noqa: PLC0415
     from sbo_verify.store import Run, StoreError  # noqa: PLC0415
 
-    settings = settings_of(_plan(config, rows, seed), usable_gpus()[0], "")
+    settings = settings_of(_plan(config, kernel, seed), usable_gpus()[0], "")
     try:
         return str(Run.create(Path(config.option.out), settings).path)
     except StoreError as error:
         raise pytest.UsageError(str(error)) from error
 
 
-def _rows(config: pytest.Config) -> list[Row]:
+def _rows(config: pytest.Config, kernel: str = MICRO) -> list[Row]:
+    """The rows that `--variants` names, as far as the kernel can run them."""
     from sbo_verify.harness.session import choose_rows  # noqa: PLC0415 - scipy-free but not needed by all
     from sbo_verify.protocol import UnknownNameError  # noqa: PLC0415
     from sbo_verify.protocols import PROTOCOLS  # noqa: PLC0415
 
     names = [name.strip() for name in config.option.variants.split(",") if name.strip()]
     try:
-        return choose_rows(PROTOCOLS["signal_publish"], names)
+        rows = choose_rows(PROTOCOLS["signal_publish"], names)
     except UnknownNameError as error:
         raise pytest.UsageError(str(error)) from error
+    if kernel == MICRO:
+        return rows
+    from sbo_verify.protocols.signal_publish.combine import OVERLAP  # noqa: PLC0415
+
+    chosen = {row.name for row in rows}
+    return [row for row in OVERLAP if row.name in chosen]
 
 
-def _plan(config: pytest.Config, rows: list[Row], seed: int) -> Any:  # noqa: ANN401 - imported lazily
-    from sbo_verify.harness.session import Plan  # noqa: PLC0415
-    from sbo_verify.protocols import PROTOCOLS  # noqa: PLC0415
+def _budget(config: pytest.Config, kernel: str) -> float:
+    return float(config.option.gemm_budget if kernel == GEMM else config.option.budget)
 
-    words = [f"--seed {seed}", f"--budget {config.option.budget:g}"]
+
+def _plan(config: pytest.Config, kernel: str, seed: int) -> Plan:
+    from sbo_verify.harness.session import Plan  # noqa: PLC0415 - scipy-free but not needed by all
+    from sbo_verify.harness.stressed_kernels import protocol_for  # noqa: PLC0415
+
+    budget = _budget(config, kernel)
+    words = [f"--seed {seed}", f"--{'gemm-' if kernel == GEMM else ''}budget {budget:g}"]
     if config.option.variants:
         words.append(f"--variants {config.option.variants}")
     return Plan(
-        protocol=PROTOCOLS["signal_publish"],
-        rows=rows,
+        protocol=protocol_for("signal_publish", kernel),
+        rows=_rows(config, kernel),
         seed=seed,
-        seconds=config.option.budget,
+        seconds=budget,
         command=" ".join(["pytest stress/", *words]),
+        kernel=kernel,
     )
 
 
@@ -162,29 +211,31 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     """The seed and the run's folder, before anything runs."""
     session = config.stash[_SESSION]
     lines = [f"sbo_verify: seed {session.seed}"]
-    if session.run:
-        lines.append(f"sbo_verify: records in {session.run}")
+    lines.extend(f"sbo_verify: records in {run}" for run in (session.run, session.gemm_run) if run)
     return lines
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One gate test for each row, or for each of those that `--variants` names."""
-    if "gated_row" in metafunc.fixturenames:
-        rows = _rows(metafunc.config)
-        metafunc.parametrize("gated_row", rows, ids=[row.name for row in rows])
+    for name, kernel in GATED.items():
+        if name in metafunc.fixturenames:
+            rows = _rows(metafunc.config, kernel)
+            metafunc.parametrize(name, rows, ids=[row.name for row in rows])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A gate test may take several times its planned share before pytest-timeout ends it."""
     from sbo_verify.harness.gate import longest_seconds_for  # noqa: PLC0415
 
-    rows, workers = _rows(config), _worker_count()
-    for item in items:
-        if isinstance(item, pytest.Function) and "gated_row" in item.fixturenames:
-            row = cast("Row", item.callspec.params["gated_row"])
-            planned = longest_seconds_for(row, rows, config.option.budget, workers)
-            limit = TIMEOUT_FLOOR_SECONDS + TIMEOUT_FACTOR * planned
-            item.add_marker(pytest.mark.timeout(limit))
+    workers = _worker_count()
+    for name, kernel in GATED.items():
+        rows, budget = _rows(config, kernel), _budget(config, kernel)
+        for item in items:
+            if isinstance(item, pytest.Function) and name in item.fixturenames:
+                row = cast("Row", item.callspec.params[name])
+                planned = longest_seconds_for(row, rows, budget, workers)
+                limit = TIMEOUT_FLOOR_SECONDS + TIMEOUT_FACTOR * planned
+                item.add_marker(pytest.mark.timeout(limit))
 
 
 def _worker_count() -> int:
@@ -196,42 +247,71 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("silicon") is None:
         return
     session = item.config.stash[_SESSION]
-    if session.run:
+    live = item.get_closest_marker("live_gemm") is not None
+    why_not = session.why_no_gemm if live else session.why_not
+    if not why_not:
         return
     if item.config.option.require_gpu:
-        pytest.fail(f"unknown: silicon did not run: {session.why_not}", pytrace=False)
-    pytest.skip(session.why_not)
+        pytest.fail(f"unknown: silicon did not run: {why_not}", pytrace=False)
+    pytest.skip(why_not)
 
 
 @pytest.fixture(scope="session")
-def bench() -> Any:  # noqa: ANN401 - imported lazily
+def leased_gpu() -> Any:  # noqa: ANN401 - imported lazily
     """The GPU of this process, leased until the process ends."""
     from sbo_verify.device.gpu import open_gpu, usable_gpus  # noqa: PLC0415
     from sbo_verify.harness.lease import take_lease  # noqa: PLC0415
-    from sbo_verify.harness.runner import Bench  # noqa: PLC0415
-    from sbo_verify.protocols import PROTOCOLS  # noqa: PLC0415
 
     gpus = usable_gpus()
     lease = take_lease([gpu.uuid for gpu in gpus])
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
-    made = Bench(PROTOCOLS["signal_publish"], open_gpu(gpus[lease.gpu].index), worker)
-    yield made
+    yield open_gpu(gpus[lease.gpu].index)
     lease.release()
 
 
 @pytest.fixture(scope="session")
+def bench(leased_gpu: Any) -> Any:  # noqa: ANN401 - imported lazily
+    """The micro-kernels on this process's GPU."""
+    from sbo_verify.harness.runner import Bench  # noqa: PLC0415
+    from sbo_verify.protocols import PROTOCOLS  # noqa: PLC0415
+
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    return Bench(PROTOCOLS["signal_publish"], leased_gpu, worker)
+
+
+@pytest.fixture(scope="session")
+def live_bench(leased_gpu: Any) -> Any:  # noqa: ANN401 - imported lazily
+    """The GEMM and Combine Send on this process's GPU."""
+    from sbo_verify.harness.live_bench import LiveBench  # noqa: PLC0415
+    from sbo_verify.protocols.signal_publish.combine import OVERLAP  # noqa: PLC0415
+
+    return LiveBench(OVERLAP, leased_gpu, os.environ.get("PYTEST_XDIST_WORKER", ""))
+
+
+@pytest.fixture(scope="session")
 def gate(pytestconfig: pytest.Config, bench: Any) -> Gate:  # noqa: ANN401 - imported lazily
-    """The half of the gate that this worker plays."""
+    """The half of the micro-kernel's gate that this worker plays."""
+    return _gate(pytestconfig, MICRO, bench)
+
+
+@pytest.fixture(scope="session")
+def gemm_gate(pytestconfig: pytest.Config, live_bench: Any) -> Gate:  # noqa: ANN401 - imported lazily
+    """The half of the GEMM's gate that this worker plays."""
+    return _gate(pytestconfig, GEMM, live_bench)
+
+
+def _gate(config: pytest.Config, kernel: str, bench: Any) -> Gate:  # noqa: ANN401 - imported lazily
     from sbo_verify.harness.gate import Gate  # noqa: PLC0415
+    from sbo_verify.harness.stressed_kernels import reader_of  # noqa: PLC0415
     from sbo_verify.store import Run  # noqa: PLC0415
 
-    session = pytestconfig.stash[_SESSION]
+    session = config.stash[_SESSION]
     return Gate(
-        run=Run.open(Path(session.run)),
+        run=Run.open(Path(session.run_of(kernel))),
         bench=bench,
-        plan=_plan(pytestconfig, _rows(pytestconfig), session.seed),
-        budget_seconds=pytestconfig.option.budget,
+        plan=_plan(config, kernel, session.seed),
+        budget_seconds=_budget(config, kernel),
         workers=_worker_count(),
+        read=reader_of(kernel),
     )
 
 
@@ -243,7 +323,7 @@ def pytest_handlecrashitem(crashitem: str, report: Any, sched: Any) -> None:  # 
     it is not run away.
     """
     crashes = sched.config.stash[_CRASHES]
-    if "test_handover" in crashitem and crashes.count(crashitem) < CRASH_RERUNS:
+    if "handover" in crashitem and crashes.count(crashitem) < CRASH_RERUNS:
         crashes.append(crashitem)
         sched.mark_test_pending(crashitem)
         report.outcome = "rerun"
@@ -252,22 +332,27 @@ def pytest_handlecrashitem(crashitem: str, report: Any, sched: Any) -> None:  # 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:  # noqa: ANN401 - pytest's class is private
     """Judge the run from its folder and say what it is worth."""
     session = config.stash[_SESSION]
-    if _is_worker(config) or not session.run:
+    if _is_worker(config):
         return
+    for crash in config.stash[_CRASHES]:
+        terminalreporter.write_line(f"a worker died in {crash}; the test was run once more")
+    for kernel in (MICRO, GEMM):
+        if session.run_of(kernel):
+            _summarize(terminalreporter, Path(session.run_of(kernel)), kernel)
+
+
+def _summarize(out: Any, path: Path, kernel: str) -> None:  # noqa: ANN401 - pytest's class is private
     from sbo_verify.harness.session import conclude  # noqa: PLC0415
-    from sbo_verify.protocols import PROTOCOLS  # noqa: PLC0415
+    from sbo_verify.harness.stressed_kernels import protocol_for  # noqa: PLC0415
     from sbo_verify.store import Run  # noqa: PLC0415
 
-    run = Run.open(Path(session.run))
+    run = Run.open(path)
     if not run.launches() and not run.code_readings():
-        # Other tests of stress/ ran, and no row of the gate: there is no run to speak of.
+        # Other tests of stress/ ran, and no row of this gate: there is no run to speak of.
         shutil.rmtree(run.path)
         return
-    verdicts, summary = conclude(run, PROTOCOLS["signal_publish"])
-    out = terminalreporter
-    out.section("sbo_verify")
-    for crash in config.stash[_CRASHES]:
-        out.write_line(f"a worker died in {crash}; the test was run once more")
+    verdicts, summary = conclude(run, protocol_for(run.settings.protocol, kernel))
+    out.section("sbo_verify" if kernel == MICRO else "sbo_verify: the GEMM beside Combine Send")
     for verdict in verdicts:
         bound = "" if verdict.bound is None else f", rate below {verdict.bound:.1e} at 95 %"
         out.write_line(

@@ -19,7 +19,7 @@ from sbo_verify.compiled.conformance import code_reading
 from sbo_verify.device.build import build
 from sbo_verify.device.gpu import NoGpuError
 from sbo_verify.harness.judgement import INTERRUPTED
-from sbo_verify.harness.session import read_code
+from sbo_verify.harness.session import ReadRow, read_code
 from sbo_verify.protocol import Protocol, Row
 from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
 from sbo_verify.store import RAW_FILE, VERDICT_FILE, Run, runs_below
@@ -219,7 +219,11 @@ def test_code_that_is_not_as_declared_fails_and_is_said(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read_as_another(
-        run: Run, protocol: Protocol, rows: Iterable[Row], on_row: Callable[[Row], None]
+        run: Run,
+        protocol: Protocol,
+        rows: Iterable[Row],
+        on_row: Callable[[Row], None],
+        _read: ReadRow,
     ) -> None:
         """The code of the broken row, under the sound row's name."""
         other = build(protocol, protocol.row(BROKEN).variant)
@@ -238,10 +242,10 @@ def test_code_that_is_not_as_declared_fails_and_is_said(
 
 
 def interrupt_after_one(
-    run: Run, protocol: Protocol, rows: Iterable[Row], on_row: Callable[[Row], None]
+    run: Run, protocol: Protocol, rows: Iterable[Row], on_row: Callable[[Row], None], read: ReadRow
 ) -> NoReturn:
     """Ctrl-C when one row's code was read and the next one's was not."""
-    read_code(run, protocol, list(rows)[:1], on_row)
+    read_code(run, protocol, list(rows)[:1], on_row, read)
     raise KeyboardInterrupt
 
 

@@ -24,7 +24,7 @@ from sbo_verify.harness.gate import (
     verdict_of,
 )
 from sbo_verify.harness.runner import Bench
-from sbo_verify.harness.session import Plan
+from sbo_verify.harness.session import Plan, ReadRow
 from sbo_verify.protocol import Protocol, Row
 from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
 from sbo_verify.record import CodeReading, Launch
@@ -177,7 +177,11 @@ def test_code_that_is_not_as_declared_is_never_launched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def differing(
-        run: Run, _protocol: Protocol, rows: Iterable[Row], _on_row: Callable[[Row], None]
+        run: Run,
+        _protocol: Protocol,
+        rows: Iterable[Row],
+        _on_row: Callable[[Row], None],
+        _read: ReadRow,
     ) -> dict[str, CodeReading]:
         readings = {
             row.name: code_reading(row.name, verdict="differs", differences=["a difference"])

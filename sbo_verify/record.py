@@ -10,6 +10,9 @@ from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replac
 from typing import Any, ClassVar, Self
 
 FORMAT_VERSION = 1
+# The kernels that a run may stress.
+MICRO = "micro"
+GEMM = "gemm"
 
 
 class RecordError(ValueError):
@@ -65,7 +68,11 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(Record):
-    """Written before anything runs."""
+    """Written before anything runs.
+
+    `kernel` is "micro" or "gemm": the micro-kernel's pairs, or the masked GEMM beside Combine Send.
+    `producer` is the MODULE:FUNCTION of a foreign producer, empty where none takes part.
+    """
 
     kind: ClassVar[str] = "settings"
 
@@ -82,6 +89,8 @@ class Settings(Record):
     silicon_reason: str
     compiler: str
     machine: dict[str, Any]
+    kernel: str = MICRO
+    producer: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,12 +161,25 @@ class Witness:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SlotWitness(Witness):
+    """One stale word of the GEMM's output.
+
+    `pair` is the group, `tile` the slot's signal index, `offset_bytes` counts from the slot's first
+    row, `row` from there too; `producer_sm` is -1, since D does not say who wrote it.
+    """
+
+    row: int
+    column: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fault:
     """Who waited for what when a launch gave up, or what the watchdog found.
 
     `what` is one of: threshold never reached, signal overshot, acknowledgement never came,
-    not co-resident, not placed as planned, bulk load never completed, launch hung,
-    launch failed, worker died.
+    not co-resident, not placed as planned, bulk load never completed, signal strayed,
+    announcement changed, launch hung, launch failed, worker died. Of a GEMM's launch `pair` is the
+    slot, by its signal's index.
     """
 
     what: str
@@ -200,6 +222,28 @@ class Launch(Record):
     fault: dict[str, Any] | None = None
     worker: str = ""
     gpu: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveLaunch(Launch):
+    """One launch of a producer beside Combine Send: rounds in which slots are handed over.
+
+    A slot is `block_m` rows of one group, announced by one signal at `threshold`: both as the
+    producer returned them. `waited` slots were polled before they were ready; `rows` were read.
+    `wrong_words` name no round: the product is wrong. `audit` has what the signals were when each
+    round had ended: slots_short of the threshold, slots_over it, slots_stray without rows, and the
+    lowest and highest signal of slots with rows. The histogram is over the columns of D.
+    """
+
+    kind: ClassVar[str] = "live_launch"
+
+    producer: str
+    block_m: int
+    threshold: int
+    waited: int
+    rows: int
+    wrong_words: int
+    audit: dict[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)

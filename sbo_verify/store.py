@@ -29,6 +29,7 @@ from sbo_verify.record import (
     CodeReading,
     Fault,
     Launch,
+    LiveLaunch,
     ModelReading,
     Record,
     RecordError,
@@ -43,7 +44,7 @@ VERDICT_FILE = "verdict.jsonl"
 COMMIT_LENGTH = 12
 
 _RAW_KINDS: dict[str, type[Record]] = {
-    item.kind: item for item in (ModelReading, CodeReading, Launch)
+    item.kind: item for item in (ModelReading, CodeReading, Launch, LiveLaunch)
 }
 _VERDICT_KINDS: dict[str, type[Record]] = {item.kind: item for item in (RowVerdict, Summary)}
 

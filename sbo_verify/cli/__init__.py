@@ -26,6 +26,7 @@ from sbo_verify.gemm import GemmArgumentError
 from sbo_verify.harness.judgement import JudgementError
 from sbo_verify.harness.knobs import KnobError
 from sbo_verify.harness.placement import PlacementError
+from sbo_verify.harness.producers import ProducerError
 from sbo_verify.model import LitmusError
 from sbo_verify.protocol import RefusedVariantError, UnknownNameError
 from sbo_verify.store import StoreError
@@ -38,6 +39,7 @@ CODES: dict[type[Exception], ExitCode] = {
     GeometryError: ExitCode.USAGE,
     ArenaError: ExitCode.USAGE,
     PlacementError: ExitCode.USAGE,
+    ProducerError: ExitCode.USAGE,
     StoreError: ExitCode.USAGE,
     JudgementError: ExitCode.USAGE,
     CacheError: ExitCode.USAGE,

@@ -16,9 +16,11 @@ from sbo_verify.cli.options import (
     SECONDS,
     as_json,
     gpu_option,
+    kernel_options,
     knob_option,
     parse_knobs,
     protocol_option,
+    refuse_lone_producer,
     run_options,
 )
 from sbo_verify.cli.tables import (
@@ -30,9 +32,10 @@ from sbo_verify.cli.tables import (
 from sbo_verify.device.doctor import can_run, examine
 from sbo_verify.device.gpu import open_gpu
 from sbo_verify.harness.benchmark import benchmark
-from sbo_verify.harness.runner import Bench, refuse_unfit
+from sbo_verify.harness.runner import Bench
 from sbo_verify.harness.session import Plan, settings_of
 from sbo_verify.harness.sightings import sight
+from sbo_verify.harness.stressed_kernels import bench_for, knobs_of, protocol_for, refuse
 from sbo_verify.protocol import Row
 from sbo_verify.protocols import protocol_named
 from sbo_verify.record import Launch
@@ -76,12 +79,16 @@ def run_command(**options: Any) -> int:  # noqa: ANN401 - click passes options b
 
 @app.command("stress")
 @run_options
+@kernel_options
 def stress_command(**options: Any) -> int:  # noqa: ANN401 - click passes options by name
     """Like `run`, but refuse to go without a Hopper GPU.
 
     \b
       sbo-verify stress --variants read_wait-relaxed --knob tile_bytes=16384 --knob noise=store
+      sbo-verify stress --kernel gemm --seconds 1
+      sbo-verify stress --kernel gemm --producer deep_gemm:m_grouped_fp8_gemm_nt_masked
     """  # noqa: D301 - click keeps the lines behind a backspace
+    refuse_lone_producer(options)
     return examine_variants(options, code_only_is_enough=False)
 
 
@@ -108,6 +115,7 @@ def list_command(protocol: str, *, as_json: bool) -> int:
 @click.option("--index", type=click.IntRange(min=0), required=True, help="The launch's index.")
 @gpu_option
 @knob_option
+@kernel_options
 @protocol_option
 @as_json
 def replay_command(**options: Any) -> int:  # noqa: ANN401 - click passes options by name
@@ -115,13 +123,26 @@ def replay_command(**options: Any) -> int:  # noqa: ANN401 - click passes option
 
     \b
       sbo-verify replay read_wait-relaxed --seed 7 --index 3
+      sbo-verify replay full_wait-relaxed --kernel gemm --seed 7 --index 3
 
     Exits with 1 if a stale tile was seen, 2 on a fault, 0 otherwise.
     """  # noqa: D301 - click keeps the lines behind a backspace
-    protocol = protocol_named(options["protocol"])
-    row, fixed = protocol.row(options["variant"]), parse_knobs(options["knobs"])
-    refuse_unfit(row, fixed)
-    bench = Bench(protocol, open_gpu(options["gpu_index"]))
+    refuse_lone_producer(options)
+    kernel, producer = options["kernel"], options["producer"] or ""
+    protocol = protocol_for(options["protocol"], kernel, producer)
+    row = protocol.row(options["variant"])
+    fixed = parse_knobs(options["knobs"], knobs_of(kernel))
+    plan = Plan(
+        protocol=protocol,
+        rows=[row],
+        seed=options["seed"],
+        seconds=0.0,
+        fixed=fixed,
+        kernel=kernel,
+        producer=producer,
+    )
+    refuse(plan)
+    bench = bench_for(plan, open_gpu(options["gpu_index"]))
     launch = bench.launch(row, options["seed"], options["index"], fixed)
     if options["as_json"]:
         click.echo(json.dumps(launch.to_json(), indent=2))

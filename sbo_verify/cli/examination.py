@@ -12,7 +12,6 @@ from sbo_verify.cli.options import parse_knobs, parse_names
 from sbo_verify.device.gpu import Gpu, NoGpuError, open_gpu
 from sbo_verify.device.micro_kernel import GpuLostError
 from sbo_verify.harness.judgement import Evidence, JudgementError, judge_run
-from sbo_verify.harness.runner import Bench, refuse_unfit
 from sbo_verify.harness.session import (
     Plan,
     choose_rows,
@@ -23,7 +22,16 @@ from sbo_verify.harness.session import (
     settings_of,
     stress_row,
 )
-from sbo_verify.protocols import protocol_named
+from sbo_verify.harness.stressed_kernels import (
+    bench_for,
+    knobs_of,
+    modelled,
+    protocol_for,
+    reader_of,
+    refuse,
+    rows_by_default,
+)
+from sbo_verify.record import MICRO
 from sbo_verify.report.html import html_text
 from sbo_verify.report.machine import machine_text
 from sbo_verify.report.markdown import markdown_text
@@ -42,8 +50,7 @@ def examine_variants(options: dict[str, Any], *, code_only_is_enough: bool) -> i
     Raises `NoGpuError` where silicon cannot run and the code level is not enough.
     """
     plan = _plan(options)
-    for row in plan.rows:
-        refuse_unfit(row, plan.fixed)
+    refuse(plan)
     gpu, why_not = _find_gpu(options["gpu_index"])
     if gpu is None and not code_only_is_enough:
         message = f"silicon cannot run here: {why_not}"
@@ -61,14 +68,18 @@ def examine_variants(options: dict[str, Any], *, code_only_is_enough: bool) -> i
 
 
 def _plan(options: dict[str, Any]) -> Plan:
-    protocol = protocol_named(options["protocol"])
+    kernel, producer = options.get("kernel", MICRO), options.get("producer") or ""
+    protocol = protocol_for(options["protocol"], kernel, producer)
+    names = parse_names(options["variants"])
     return Plan(
         protocol=protocol,
-        rows=choose_rows(protocol, parse_names(options["variants"])),
+        rows=choose_rows(protocol, names) if names else rows_by_default(protocol, producer),
         seed=secrets.randbits(SEED_BITS) if options["seed"] is None else options["seed"],
         seconds=options["seconds"],
         observations=options["observations"],
-        fixed=parse_knobs(options["knobs"]),
+        fixed=parse_knobs(options["knobs"], knobs_of(kernel)),
+        kernel=kernel,
+        producer=producer,
     )
 
 
@@ -83,12 +94,15 @@ def _carry_out(run: Run, plan: Plan, gpu: Gpu | None, progress: Progress) -> boo
     """Read the code, then stress; True when Ctrl-C or a lost GPU ended it early."""
     try:
         with progress.bar("memory model", len(plan.rows)) as bar:
-            read_model(run, plan.protocol, plan.rows, lambda row: bar.step(row.name))
+            read_model(run, plan.protocol, modelled(plan.rows), lambda row: bar.step(row.name))
         with progress.bar("compile and read back", len(plan.rows)) as bar:
-            readings = read_code(run, plan.protocol, plan.rows, lambda row: bar.step(row.name))
+            reader = reader_of(plan.kernel)
+            readings = read_code(
+                run, plan.protocol, plan.rows, lambda row: bar.step(row.name), reader
+            )
         if gpu is None:
             return False
-        bench = Bench(plan.protocol, gpu)
+        bench = bench_for(plan, gpu)
         with progress.bar("stress", len(plan.rows)) as bar:
             for row in plan.rows:
                 bar.show(row.name)
@@ -110,9 +124,10 @@ def findings_of(run: Run) -> Findings:
     Raises `StoreError` for a run that cannot be read, `JudgementError` for one that cannot be
     judged and has no verdict of its own.
     """
-    raw = run.raw()
+    raw, settings = run.raw(), run.settings
+    protocol = protocol_for(settings.protocol, settings.kernel, settings.producer)
     try:
-        verdicts, summary = judge_run(Evidence.of_run(protocol_named(run.settings.protocol), run))
+        verdicts, summary = judge_run(Evidence.of_run(protocol, run))
     except JudgementError:
         kept = run.verdict()
         if kept is None:

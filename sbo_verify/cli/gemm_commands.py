@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -19,6 +20,7 @@ from sbo_verify.gemm import chosen_variant
 from sbo_verify.harness.gemm_benchmark import SHAPES, GemmTime, benchmark_gemm, method, sweep_gemm
 from sbo_verify.harness.session import Plan, settings_of
 from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
+from sbo_verify.report.gemm_times import gemm_times_text
 from sbo_verify.verdict import ExitCode
 
 DEFAULT_VARIANTS = "full_wait-atom_release,flashinfer-deferred_by_one_tile"
@@ -61,6 +63,11 @@ def sizes_of(text: str) -> tuple[int, int, int, int]:
     is_flag=True,
     help="Plain, with every tile and cluster instead of the one that is chosen.",
 )
+@click.option(
+    "--record",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Measure nothing: print what --json printed before as Markdown.",
+)
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of all inputs.")
 @gpu_option
 @as_json
@@ -71,7 +78,11 @@ def bench_gemm_command(**options: Any) -> int:  # noqa: ANN401 - click passes op
       sbo-verify bench-gemm --json
       sbo-verify bench-gemm --every-tile --shape 1x1024x4096x7168
       sbo-verify bench-gemm --shape 16x64x4096x7168 --beside deep_gemm:m_grouped_fp8_gemm_nt_masked
+      sbo-verify bench-gemm --record reports/h200-2026-11-24/gemm-benchmark.json
     """  # noqa: D301 - click keeps the lines behind a backspace
+    if options["record"] is not None:
+        click.echo(_recorded(options["record"]), nl=False)
+        return ExitCode.PASS
     names = [name.strip() for name in options["variants"].split(",") if name.strip()]
     for name in names:
         chosen_variant(name)
@@ -96,6 +107,14 @@ def bench_gemm_command(**options: Any) -> int:  # noqa: ANN401 - click passes op
     else:
         print_gemm_times(cells, Console())
     return ExitCode.PASS
+
+
+def _recorded(file: Path) -> str:
+    try:
+        return gemm_times_text(json.loads(file.read_text()))
+    except (KeyError, TypeError, ValueError) as error:
+        message = f"{file} is no record of bench-gemm --json ({error!r})"
+        raise click.BadParameter(message, param_hint="--record") from error
 
 
 def print_gemm_times(cells: Iterable[GemmTime], console: Console) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import click
 
+from sbo_verify.harness.knob_set import KnobSet
 from sbo_verify.harness.knobs import KnobError, Knobs
+from sbo_verify.harness.live_knobs import LiveKnobs
+from sbo_verify.harness.stressed_kernels import KERNELS
 from sbo_verify.protocols import PROTOCOLS
+from sbo_verify.record import MICRO
 
 DEFAULT_OUT = Path("runs")
 DEFAULT_SECONDS = 2.0
@@ -65,7 +68,25 @@ knob_option = click.option(
     "knobs",
     multiple=True,
     metavar="NAME=VALUE",
-    help=f"Fix a knob instead of drawing it; may be repeated. Knobs: {', '.join(asdict(Knobs()))}.",
+    help=(
+        "Fix a knob instead of drawing it; may be repeated. "
+        f"Knobs: {', '.join(Knobs.names())}; of --kernel gemm: {', '.join(LiveKnobs.names())}."
+    ),
+)
+kernel_options = _options(
+    click.option(
+        "--kernel",
+        type=click.Choice(KERNELS),
+        default=MICRO,
+        show_default=True,
+        help="What hands tiles over: the micro-kernel, or the masked GEMM to Combine Send.",
+    ),
+    click.option(
+        "--producer",
+        default=None,
+        metavar="MODULE:FUNCTION",
+        help="A foreign producer with the GEMM's interface, as the row `foreign` of --kernel gemm.",
+    ),
 )
 run_options = _options(
     click.option(
@@ -108,7 +129,7 @@ run_options = _options(
 )
 
 
-def parse_knobs(words: Sequence[str]) -> dict[str, str]:
+def parse_knobs(words: Sequence[str], kind: type[KnobSet] = Knobs) -> dict[str, str]:
     """Knob to value, as text; raises `KnobError` for an unknown knob or a value not allowed."""
     pairs: dict[str, str] = {}
     for word in words:
@@ -117,8 +138,15 @@ def parse_knobs(words: Sequence[str]) -> dict[str, str]:
             message = f"--knob takes NAME=VALUE, not {word!r}"
             raise KnobError(message)
         pairs[name.strip()] = value.strip()
-    Knobs().with_values(pairs)
+    kind().with_values(pairs)
     return pairs
+
+
+def refuse_lone_producer(options: dict[str, Any]) -> None:
+    """A foreign producer takes part beside Combine Send alone."""
+    if options["producer"] and options["kernel"] == MICRO:
+        message = "--producer names a GEMM; choose --kernel gemm with it"
+        raise click.UsageError(message)
 
 
 def parse_names(word: str) -> list[str]:

@@ -27,6 +27,7 @@ class FaultKind(IntEnum):
     NOT_CO_RESIDENT = 4
     NOT_PLACED = 5
     COPY_NEVER_COMPLETED = 6
+    SIGNAL_STRAYED = 7
 
 
 class Role(IntEnum):

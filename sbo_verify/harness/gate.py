@@ -10,10 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sbo_verify.harness.judgement import Evidence, judge_run
-from sbo_verify.harness.runner import Bench
-from sbo_verify.harness.session import Plan, conforms, read_code, read_model, stress_row
+from sbo_verify.harness.session import (
+    Plan,
+    ReadRow,
+    StressBench,
+    conforms,
+    micro_reading,
+    read_code,
+    read_model,
+    stress_row,
+)
 from sbo_verify.protocol import Row
-from sbo_verify.record import Launch, RowVerdict
+from sbo_verify.record import MICRO, Launch, RowVerdict
 from sbo_verify.store import Run
 
 # Shares of the time: sound rows earn their bound, canaries mostly end at their first stale tile,
@@ -54,10 +62,11 @@ class Gate:
     """One worker's half of the gate."""
 
     run: Run
-    bench: Bench
+    bench: StressBench
     plan: Plan
     budget_seconds: float
     workers: int
+    read: ReadRow = micro_reading
 
     def examine(self, row: Row) -> RowVerdict:
         """Model, code and silicon of one row, and the verdict on all that this run has of it.
@@ -65,7 +74,8 @@ class Gate:
         Records that another worker left of this row before it died count too.
         """
         read_model(self.run, self.plan.protocol, [row], lambda _row: None)
-        reading = read_code(self.run, self.plan.protocol, [row], lambda _row: None)[row.name]
+        readings = read_code(self.run, self.plan.protocol, [row], lambda _row: None, self.read)
+        reading = readings[row.name]
         if conforms(reading):
             stress_row(
                 self.run,
@@ -103,8 +113,9 @@ def verdict_of(run: Run, plan: Plan, row: Row) -> RowVerdict:
 
 def repeat_command(run: Run, row: Row) -> str:
     """The one command that repeats what was seen of this row."""
-    seed = run.settings.seed
+    seed, kernel = run.settings.seed, run.settings.kernel
+    which = "" if kernel == MICRO else f" --kernel {kernel}"
     telling = [each for each in launches_of(run, row) if each.stale_tiles or each.fault]
     if telling:
-        return f"sbo-verify replay {row.name} --seed {seed} --index {telling[0].index}"
+        return f"sbo-verify replay {row.name}{which} --seed {seed} --index {telling[0].index}"
     return f"pytest stress/ --seed {seed} --variants {row.name} --require-gpu"

@@ -7,28 +7,26 @@ generator seeded with (seed, name, index), so that any launch can be repeated al
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
 from sbo_verify.device.layout import NoiseKind, ReadOrder
+from sbo_verify.harness.knob_set import CHUNK_BYTES, KnobError, KnobSet
+
+__all__ = ["KnobError", "Knobs", "draw", "generator", "weighted"]
 
 T = TypeVar("T")
 KIB = 1024
 MIB = 1024 * KIB
-CHUNK_BYTES = 16
 NO_ROUND = -1
 MAX_ROUNDS = 1_000_000
 MAX_TIMEOUT_MS = 600_000
 
 
-class KnobError(ValueError):
-    """A knob that does not exist or a value it cannot take; the message says what is allowed."""
-
-
 @dataclass(frozen=True, kw_only=True)
-class Knobs:
+class Knobs(KnobSet):
     """One launch's environment. Units are in the names; delays are in cycles of the SM clock.
 
     noise_share     share of the SMs that make noise, 0 to 0.9
@@ -41,6 +39,23 @@ class Knobs:
     doubled_round   a round whose signal is sent twice, or -1: an injected fault
     timeout_ms      how long a thread waits before it gives up and leaves a record
     """
+
+    RANGES: ClassVar[tuple[tuple[str, float, float], ...]] = (
+        ("noise_share", 0.0, 0.9),
+        ("noise_bytes", 0, 64 * 1024 * MIB),
+        ("tile_bytes", CHUNK_BYTES, 227 * KIB),
+        ("ring", 1, 1 << 20),
+        ("ctas_per_sm", 1, 8),
+        ("producer_skew_cycles", 0, 10_000_000),
+        ("consumer_skew_cycles", 0, 10_000_000),
+        ("delay_before_publish_cycles", 0, 10_000_000),
+        ("delay_after_poll_cycles", 0, 10_000_000),
+        ("rounds", 1, MAX_ROUNDS),
+        ("withheld_round", NO_ROUND, MAX_ROUNDS),
+        ("doubled_round", NO_ROUND, MAX_ROUNDS),
+        ("timeout_ms", 1, MAX_TIMEOUT_MS),
+    )
+    IN_CHUNKS: ClassVar[tuple[str, ...]] = ("tile_bytes", "noise_bytes")
 
     noise: NoiseKind = NoiseKind.STORE
     noise_share: float = 0.4
@@ -59,79 +74,6 @@ class Knobs:
     doubled_round: int = NO_ROUND
     timeout_ms: int = 4000
 
-    def __post_init__(self) -> None:
-        for name, low, high in _RANGES:
-            value = getattr(self, name)
-            if not low <= value <= high:
-                message = f"knob {name} is {value}; allowed is {low} to {high}"
-                raise KnobError(message)
-        for name in ("tile_bytes", "noise_bytes"):
-            value = getattr(self, name)
-            if value % CHUNK_BYTES:
-                message = f"knob {name} is {value}; it must be a multiple of {CHUNK_BYTES} bytes"
-                raise KnobError(message)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, enumerations by name."""
-        plain = asdict(self)
-        plain["noise"] = self.noise.name.lower()
-        plain["read_order"] = self.read_order.name.lower()
-        return plain
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Knobs:
-        """The inverse of `to_json`; raises `KnobError` for unknown names or values."""
-        return cls().with_values({name: str(value) for name, value in data.items()})
-
-    def with_values(self, words: dict[str, str]) -> Knobs:
-        """These knobs with some set from text; raises `KnobError` that says what is allowed."""
-        known = {field.name: getattr(self, field.name) for field in fields(self)}
-        changes: dict[str, Any] = {}
-        for name, word in words.items():
-            if name not in known:
-                message = f"no knob {name!r}; the knobs are: {', '.join(known)}"
-                raise KnobError(message)
-            changes[name] = _parse(name, word, known[name])
-        return replace(self, **changes)
-
-
-_RANGES: tuple[tuple[str, float, float], ...] = (
-    ("noise_share", 0.0, 0.9),
-    ("noise_bytes", 0, 64 * 1024 * MIB),
-    ("tile_bytes", CHUNK_BYTES, 227 * KIB),
-    ("ring", 1, 1 << 20),
-    ("ctas_per_sm", 1, 8),
-    ("producer_skew_cycles", 0, 10_000_000),
-    ("consumer_skew_cycles", 0, 10_000_000),
-    ("delay_before_publish_cycles", 0, 10_000_000),
-    ("delay_after_poll_cycles", 0, 10_000_000),
-    ("rounds", 1, MAX_ROUNDS),
-    ("withheld_round", NO_ROUND, MAX_ROUNDS),
-    ("doubled_round", NO_ROUND, MAX_ROUNDS),
-    ("timeout_ms", 1, MAX_TIMEOUT_MS),
-)
-_TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-
-
-def _parse(name: str, word: str, default: object) -> object:
-    if isinstance(default, NoiseKind | ReadOrder):
-        kind = type(default)
-        names = [member.name.lower() for member in kind]
-        if word.lower() not in names:
-            message = f"knob {name} is {word!r}; allowed is one of {', '.join(names)}"
-            raise KnobError(message)
-        return kind[word.upper()]
-    if isinstance(default, bool):
-        if word.lower() not in _TRUTH:
-            message = f"knob {name} is {word!r}; allowed is true or false"
-            raise KnobError(message)
-        return _TRUTH[word.lower()]
-    try:
-        return float(word) if isinstance(default, float) else int(word)
-    except ValueError as error:
-        message = f"knob {name} is {word!r}; allowed is a number"
-        raise KnobError(message) from error
-
 
 def generator(seed: int, name: str, index: int) -> np.random.Generator:
     """The random generator of one launch."""
@@ -145,31 +87,32 @@ def draw(rng: np.random.Generator) -> Knobs:
     The weights follow what showed weak behaviour on an H200: store noise over memory larger than
     L2, tiles of 4 to 64 KiB, reading from the tail.
     """
-    noise = _one(
+    noise = weighted(
         rng, {NoiseKind.STORE: 6, NoiseKind.ATOMIC: 1, NoiseKind.LOAD_STORE: 1, NoiseKind.NONE: 2}
     )
-    tile_bytes = _one(rng, {4 * KIB: 3, 16 * KIB: 5, 64 * KIB: 1})
-    share = 0.0 if noise is NoiseKind.NONE else _one(rng, {0.2: 1, 0.4: 3, 0.6: 1})
+    tile_bytes = weighted(rng, {4 * KIB: 3, 16 * KIB: 5, 64 * KIB: 1})
+    share = 0.0 if noise is NoiseKind.NONE else weighted(rng, {0.2: 1, 0.4: 3, 0.6: 1})
     return Knobs(
         noise=noise,
         noise_share=share,
-        noise_bytes=_one(rng, {32 * MIB: 1, 1024 * MIB: 4}),
+        noise_bytes=weighted(rng, {32 * MIB: 1, 1024 * MIB: 4}),
         tile_bytes=tile_bytes,
-        ring=_one(rng, {2: 1, 16: 1, 128: 3}),
-        ctas_per_sm=_one(rng, {1: 1, 2: 3, 4: 0 if tile_bytes > 16 * KIB else 2}),
-        prime_l1=bool(_one(rng, {0: 1, 1: 1})),
-        read_order=_one(
+        ring=weighted(rng, {2: 1, 16: 1, 128: 3}),
+        ctas_per_sm=weighted(rng, {1: 1, 2: 3, 4: 0 if tile_bytes > 16 * KIB else 2}),
+        prime_l1=bool(weighted(rng, {0: 1, 1: 1})),
+        read_order=weighted(
             rng, {ReadOrder.TAIL_FIRST: 3, ReadOrder.HEAD_FIRST: 1, ReadOrder.ROTATED: 1}
         ),
-        producer_skew_cycles=_one(rng, {0: 6, 2000: 1, 10_000: 1}),
-        consumer_skew_cycles=_one(rng, {0: 6, 2000: 1, 10_000: 1}),
-        delay_before_publish_cycles=_one(rng, {0: 8, 500: 1}),
-        delay_after_poll_cycles=_one(rng, {0: 8, 500: 1}),
+        producer_skew_cycles=weighted(rng, {0: 6, 2000: 1, 10_000: 1}),
+        consumer_skew_cycles=weighted(rng, {0: 6, 2000: 1, 10_000: 1}),
+        delay_before_publish_cycles=weighted(rng, {0: 8, 500: 1}),
+        delay_after_poll_cycles=weighted(rng, {0: 8, 500: 1}),
         rounds=2000 if tile_bytes > 16 * KIB else 5000,
     )
 
 
-def _one(rng: np.random.Generator, weights: dict[T, int]) -> T:
+def weighted(rng: np.random.Generator, weights: dict[T, int]) -> T:
+    """One of the keys, drawn with its weight's share of all weights."""
     values = list(weights)
     odds = np.array(list(weights.values()), dtype=np.float64)
     return values[int(rng.choice(len(values), p=odds / odds.sum()))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -23,6 +23,7 @@ WORDS: dict[FaultKind, str] = {
     FaultKind.NOT_CO_RESIDENT: "not co-resident",
     FaultKind.NOT_PLACED: MISPLACED,
     FaultKind.COPY_NEVER_COMPLETED: "bulk load never completed",
+    FaultKind.SIGNAL_STRAYED: "signal strayed",
 }
 
 
@@ -77,9 +78,25 @@ def empty_fault(what: str) -> Fault:
     return Fault(what=what, waiter="host", pair=0, round=0, wanted=0, seen=0, sm=0, waited_ns=0)
 
 
-def fault_of(raw: RawLaunch) -> dict[str, Any] | None:
+class Answered(Protocol):
+    """What is asked of a launch that came back, to tell its fault."""
+
+    @property
+    def counters(self) -> np.ndarray[Any, np.dtype[np.void]]:
+        """The launch's counters, with the word `fault_claimed`."""
+
+    @property
+    def fault(self) -> np.ndarray[Any, np.dtype[np.void]]:
+        """The first fault, where one was claimed."""
+
+    @property
+    def hung(self) -> bool:
+        """Whether the launch had to be told to stop."""
+
+
+def fault_of(raw: Answered) -> dict[str, Any] | None:
     """The fault of a launch, as a JSON object, or None."""
-    if not raw.faulted:
+    if not raw.counters["fault_claimed"][0]:
         return asdict(empty_fault(HUNG)) if raw.hung else None
     entry = raw.fault[0]
     return asdict(

@@ -6,7 +6,7 @@ device follow from that name alone. What the hardware does with it is what is be
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -112,15 +112,12 @@ class Bench:
         Goes on until `seconds` of GPU time are used and `observations` hand-overs were seen; a
         fault ends it, and so does the first stale tile where `until_stale` is set.
         """
-        used, seen, index = 0.0, 0, 0
-        while used < seconds or seen < observations:
-            launch = self.launch(row, seed, index, fixed)
-            yield launch
-            used += launch.elapsed_seconds
-            seen += launch.observations
-            index += 1
-            if launch.fault is not None or (until_stale and launch.stale_tiles):
-                return
+        return until_done(
+            lambda index: self.launch(row, seed, index, fixed),
+            seconds=seconds,
+            observations=observations,
+            until_stale=until_stale,
+        )
 
     def _place(self, kernel: MicroKernel, knobs: Knobs, rng: np.random.Generator) -> Placement:
         dynamic = kernel.dynamic_shared(knobs.tile_bytes, knobs.ctas_per_sm)
@@ -133,6 +130,21 @@ class Bench:
             noise_share=knobs.noise_share,
             rng=rng,
         )
+
+
+def until_done(
+    launch: Callable[[int], Launch], *, seconds: float, observations: int, until_stale: bool
+) -> Iterator[Launch]:
+    """Launch 0, 1, 2 and so on, until one of the ends that `Bench.stress` names."""
+    used, seen, index = 0.0, 0, 0
+    while used < seconds or seen < observations:
+        done = launch(index)
+        yield done
+        used += done.elapsed_seconds
+        seen += done.observations
+        index += 1
+        if done.fault is not None or (until_stale and done.stale_tiles):
+            return
 
 
 def geometry_of(row: Row) -> Geometry:

@@ -10,10 +10,11 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol as Shape
 
 from sbo_verify.compiled.conformance import code_reading
 from sbo_verify.device.build import build
@@ -22,13 +23,14 @@ from sbo_verify.device.micro_kernel import GpuLostError, LaunchHungError
 from sbo_verify.device.nvrtc import compiler_version
 from sbo_verify.harness.judgement import Evidence, judge_run
 from sbo_verify.harness.results import lost_record
-from sbo_verify.harness.runner import HANG_FACTOR, HANG_FLOOR_SECONDS, Bench
+from sbo_verify.harness.runner import HANG_FACTOR, HANG_FLOOR_SECONDS
 from sbo_verify.harness.watchdog import Watchdog
 from sbo_verify.model import judge
 from sbo_verify.model.steps import as_data
 from sbo_verify.protocol import Protocol, Row, UnknownNameError
 from sbo_verify.record import (
     FORMAT_VERSION,
+    MICRO,
     CodeReading,
     Launch,
     ModelReading,
@@ -46,9 +48,43 @@ ROOT = Path(__file__).resolve().parents[2]
 WATCHDOG_FACTOR = 4
 
 
+# What reads the compiled code of a row; None where the row's code is not this project's.
+ReadRow = Callable[[Protocol, Row], CodeReading | None]
+
+
+class StressBench(Shape):
+    """One process's GPU, as a row's stress uses it: `Bench` or `LiveBench`."""
+
+    worker: str
+    gpu: Gpu
+
+    def kernel(self, row: Row) -> object:
+        """Build and load what the row needs, so that no launch waits for a compiler."""
+
+    def launch(
+        self, row: Row, seed: int, index: int, fixed: dict[str, str] | None = None
+    ) -> Launch:
+        """Launch `index` of `row` under `seed`; `fixed` overrides drawn knobs by name."""
+
+    def stress(  # noqa: PLR0913 - what to run, and the three ways to end it
+        self,
+        row: Row,
+        seed: int,
+        *,
+        seconds: float,
+        fixed: dict[str, str] | None = None,
+        observations: int = 0,
+        until_stale: bool = False,
+    ) -> Iterator[Launch]:
+        """Launches of one row, one after the other."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a run is to do. `seconds` are seconds of GPU time for each row; 0 for no silicon."""
+    """What a run is to do. `seconds` are seconds of GPU time for each row; 0 for no silicon.
+
+    `kernel` and `producer` are as in `record.Settings`.
+    """
 
     protocol: Protocol
     rows: Sequence[Row]
@@ -57,6 +93,8 @@ class Plan:
     observations: int = 0
     fixed: dict[str, str] = field(default_factory=dict)
     command: str = ""
+    kernel: str = MICRO
+    producer: str = ""
 
 
 def choose_rows(protocol: Protocol, names: Iterable[str]) -> list[Row]:
@@ -121,6 +159,8 @@ def settings_of(plan: Plan, gpu: Gpu | None, silicon_reason: str) -> Settings:
         silicon_reason=silicon_reason,
         compiler=compiler_version(),
         machine=asdict(describe_machine(gpu)),
+        kernel=plan.kernel,
+        producer=plan.producer,
     )
 
 
@@ -148,14 +188,24 @@ def read_model(
         on_row(row)
 
 
+def micro_reading(protocol: Protocol, row: Row) -> CodeReading:
+    """What the micro-kernel of one row was compiled to."""
+    return code_reading(protocol, row, build(protocol, row.variant))
+
+
 def read_code(
-    run: Run, protocol: Protocol, rows: Iterable[Row], on_row: Callable[[Row], None]
-) -> dict[str, CodeReading]:
+    run: Run,
+    protocol: Protocol,
+    rows: Iterable[Row],
+    on_row: Callable[[Row], None],
+    read: ReadRow = micro_reading,
+) -> dict[str, CodeReading | None]:
     """Build every row, read its PTX back and record it; row name to reading."""
-    readings: dict[str, CodeReading] = {}
+    readings: dict[str, CodeReading | None] = {}
     for row in rows:
-        reading = code_reading(protocol, row, build(protocol, row.variant))
-        run.append(reading)
+        reading = read(protocol, row)
+        if reading is not None:
+            run.append(reading)
         readings[row.name] = reading
         on_row(row)
     return readings
@@ -163,7 +213,7 @@ def read_code(
 
 def stress_row(  # noqa: PLR0913 - the parts of a row's stress
     run: Run,
-    bench: Bench,
+    bench: StressBench,
     row: Row,
     plan: Plan,
     on_launch: Callable[[Launch], None],
@@ -214,9 +264,12 @@ def stress_row(  # noqa: PLR0913 - the parts of a row's stress
         on_launch(launch)
 
 
-def conforms(reading: CodeReading) -> bool:
-    """Whether the code of a row is what its declaration says: else it must not be launched."""
-    return reading.verdict == CodeVerdict.AS_DECLARED
+def conforms(reading: CodeReading | None) -> bool:
+    """Whether the code of a row is what its declaration says: else it must not be launched.
+
+    A foreign producer declares nothing that its code could differ from.
+    """
+    return reading is None or reading.verdict == CodeVerdict.AS_DECLARED
 
 
 def conclude(

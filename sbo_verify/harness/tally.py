@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sbo_verify.harness.diagnosis import diagnose
 from sbo_verify.rates import imbalance, upper_bound
-from sbo_verify.record import Fault, Launch
+from sbo_verify.record import Fault, Launch, LiveLaunch
 from sbo_verify.verdict import SiliconVerdict, classify
 
 NANOSECONDS = 1e9
@@ -19,10 +20,13 @@ NANOSECONDS = 1e9
 WORD_OF_FAULT = {
     "threshold never reached": SiliconVerdict.THRESHOLD_NEVER_REACHED,
     "signal overshot": SiliconVerdict.OVERSHOT,
+    # A slot without rows has the threshold 0.
+    "signal strayed": SiliconVerdict.OVERSHOT,
     "acknowledgement never came": SiliconVerdict.UNRELIABLE,
     "not co-resident": SiliconVerdict.UNRELIABLE,
     "not placed as planned": SiliconVerdict.UNRELIABLE,
     "bulk load never completed": SiliconVerdict.UNRELIABLE,
+    "announcement changed": SiliconVerdict.UNRELIABLE,
     "launch hung": SiliconVerdict.UNRELIABLE,
     "launch failed": SiliconVerdict.UNRELIABLE,
     "worker died": SiliconVerdict.UNRELIABLE,
@@ -86,10 +90,13 @@ def tally(launches: Sequence[Launch]) -> Tally:
             first = elapsed_seconds
         if launch.fault is not None:
             earned.add(_word(launch.fault["what"]))
-            notes.append(f"launch {launch.index}: {_tell(Fault(**launch.fault))}")
+            whose = "slot" if isinstance(launch, LiveLaunch) else "pair"
+            notes.append(f"launch {launch.index}: {_tell(Fault(**launch.fault), whose)}")
         if launch.overshoots > 0:
             earned.add(SiliconVerdict.OVERSHOT)
             notes.append(f"launch {launch.index}: the signal overshot {launch.overshoots:,} times")
+        if isinstance(launch, LiveLaunch):
+            notes.extend(f"launch {launch.index}: {found}" for found in diagnose(launch))
         for doubt in _doubts(launch):
             trusted = False
             notes.append(f"launch {launch.index}: {doubt}")
@@ -117,9 +124,9 @@ def _word(what: str) -> SiliconVerdict:
     return WORD_OF_FAULT[what]
 
 
-def _tell(fault: Fault) -> str:
+def _tell(fault: Fault, whose: str) -> str:
     return (
-        f"{fault.what}; {fault.waiter} of pair {fault.pair} on SM {fault.sm} wanted "
+        f"{fault.what}; {fault.waiter} of {whose} {fault.pair} on SM {fault.sm} wanted "
         f"{fault.wanted} and saw {fault.seen} in round {fault.round}, after "
         f"{fault.waited_ns / NANOSECONDS:.3g} s"
     )
@@ -136,8 +143,13 @@ def _doubts(launch: Launch) -> list[str]:
     )
     if unbalanced is not None:
         doubts.append(unbalanced)
-    if launch.ahead_words > 0:
+    if launch.ahead_words > 0 and not isinstance(launch, LiveLaunch):
         doubts.append(f"{launch.ahead_words:,} words were newer than their round: a harness fault")
+    if isinstance(launch, LiveLaunch):
+        if launch.wrong_words + launch.ahead_words > 0:
+            doubts.append("what was computed is not the product, so that its words tell no round")
+        if launch.observations > 0 and launch.waited == 0:
+            doubts.append("no slot was waited for, so that nothing was seen as it happened")
     if (launch.stale_tiles > 0) != (launch.stale_words > 0):
         doubts.append(f"{launch.stale_tiles:,} stale tiles with {launch.stale_words:,} stale words")
     # A launch that a fault ended may not have brought its histogram back.

@@ -1,0 +1,57 @@
+"""One row of a gate, examined and told: its counts as properties, its failure with a repeat."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import NoReturn
+
+import pytest
+
+from sbo_verify.device.micro_kernel import GpuLostError
+from sbo_verify.harness.gate import Gate, launches_of, repeat_command
+from sbo_verify.protocol import Row
+from sbo_verify.verdict import ExitCode, Outcome
+
+
+def leave_lost_gpu(error: GpuLostError) -> NoReturn:
+    """End this process: no later test could use its GPU context. The record is on disk.
+
+    An xdist worker is replaced; without xdist the whole gate ends as unknown.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os._exit(ExitCode.UNKNOWN)
+    pytest.exit(f"unknown: {error.what}: {error}", returncode=ExitCode.UNKNOWN)
+
+
+def examine_and_report(
+    gate: Gate, row: Row, record_property: Callable[[str, object], None]
+) -> None:
+    """Pass, or fail with the verdict, its notes, witnesses and the command that repeats it."""
+    try:
+        verdict = gate.examine(row)
+    except GpuLostError as error:
+        leave_lost_gpu(error)
+    for name, value in asdict(verdict).items():
+        record_property(name, value)
+    repeat = repeat_command(gate.run, row)
+    record_property("seed", gate.plan.seed)
+    record_property("repeat", repeat)
+    if verdict.outcome == Outcome.PASS:
+        return
+    what = f"canary {row.name}" if row.canary else row.name
+    lines = [
+        (
+            f"{verdict.outcome}: {what}: {verdict.joint}; "
+            f"{verdict.stale:,} stale of {verdict.observations:,}"
+        ),
+        *verdict.notes,
+        *(
+            f"witness {witness}"
+            for launch in launches_of(gate.run, row)[:1]
+            for witness in launch.witnesses[:3]
+        ),
+        f"repeat with: {repeat}",
+    ]
+    pytest.fail("\n".join(lines), pytrace=False)
