@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from sbo_verify.device.gpu import RESERVED_SHARED_BYTES, SM_SHARED_BYTES
 from sbo_verify.device.layout import HISTOGRAM_BINS, Field, Struct
 
 THREADS = 512
@@ -129,8 +130,10 @@ CONSTANTS = {
 
 
 def dynamic_shared_bytes() -> int:
-    """Shared memory in which the warps of one CTA bring rows, in bytes."""
-    return THREADS // 32 * STAGES * PIECE_BYTES
+    """Shared memory of one CTA, in bytes: its warps' stages, or more where two would share an SM."""
+    stages = THREADS // 32 * STAGES * PIECE_BYTES
+    crowding = SM_SHARED_BYTES // 2 - RESERVED_SHARED_BYTES + 1
+    return max(stages, -(-crowding // 1024) * 1024)
 
 
 def name_of(round_: int) -> int:

@@ -275,7 +275,7 @@ class _Rounds:
             raise LaunchHungError(message)
 
     def _address(self, part: str) -> int:
-        return int(self.state.data_ptr()) + _PARTS[part]
+        return int(self.state.data_ptr()) + PARTS[part]
 
     def _combine_parameters(self) -> np.ndarray[Any, np.dtype[np.void]]:
         shot, tensors = self.shot, self.tensors
@@ -333,7 +333,7 @@ class _Rounds:
         raw = self.state.cpu().numpy()
 
         def part(name: str, dtype: np.dtype[Any], count: int) -> np.ndarray[Any, Any]:
-            begin = _PARTS[name]
+            begin = PARTS[name]
             return np.asarray(raw[begin : begin + dtype.itemsize * count]).view(dtype)
 
         counters = part("counters", COMBINE_COUNTERS.dtype(), 1)
@@ -349,7 +349,7 @@ class _Rounds:
 
 
 # Byte offsets in the state buffer.
-_PARTS = {"counters": 0, "fault": 1024, "witnesses": 2048}
+PARTS = {"counters": 0, "fault": 1024, "witnesses": 2048}
 
 
 def _fresh_state(torch: Any) -> Any:  # noqa: ANN401 - torch, which is optional

@@ -115,6 +115,8 @@ def repeat_command(run: Run, row: Row) -> str:
     """The one command that repeats what was seen of this row."""
     seed, kernel = run.settings.seed, run.settings.kernel
     which = "" if kernel == MICRO else f" --kernel {kernel}"
+    if run.settings.producer:
+        which += f" --producer {run.settings.producer}"
     telling = [each for each in launches_of(run, row) if each.stale_tiles or each.fault]
     if telling:
         return f"sbo-verify replay {row.name}{which} --seed {seed} --index {telling[0].index}"
