@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import written_runs
+from fake_bench import GPU, FakeBench
 
+from sbo_verify.cli import commands, examination, main
 from sbo_verify.cli.examination import findings_of
 from sbo_verify.device.combine_layout import (
     COMBINE_COUNTERS,
@@ -20,6 +22,7 @@ from sbo_verify.device.combine_layout import (
 )
 from sbo_verify.device.layout import FAULT, FaultKind, Role
 from sbo_verify.device.live_rounds import RawLive
+from sbo_verify.harness import stressed_kernels
 from sbo_verify.harness.diagnosis import diagnose
 from sbo_verify.harness.gate import repeat_command
 from sbo_verify.harness.live_knobs import LiveKnobs
@@ -28,9 +31,9 @@ from sbo_verify.harness.session import conclude
 from sbo_verify.harness.stressed_kernels import overlap_reading, protocol_for
 from sbo_verify.harness.tally import tally
 from sbo_verify.protocols.signal_publish.combine import FOREIGN, OVERLAP
-from sbo_verify.record import GEMM, LiveLaunch
+from sbo_verify.record import GEMM, Launch, LiveLaunch
 from sbo_verify.report.markdown import markdown_text
-from sbo_verify.store import Run
+from sbo_verify.store import Run, runs_below
 from sbo_verify.verdict import SiliconVerdict
 
 SOUND, CANARY = "full_wait-atom_release", "no_wait-relaxed"
@@ -287,6 +290,50 @@ def test_every_failure_names_the_command_that_repeats_it(tmp_path: Path) -> None
     assert repeat_command(run, protocol.row(FOREIGN)) == (
         "sbo-verify replay foreign --kernel gemm --producer a:b --seed 7 --index 0"
     )
+
+
+# ---- the command line, where a GPU answers ------------------------------------------------------
+
+
+@pytest.fixture
+def answering(monkeypatch: pytest.MonkeyPatch) -> FakeBench:
+    """A GPU on which foreign and sound rows are never stale and canaries are."""
+    variant = OVERLAP.hash_of(OVERLAP.row(SOUND).variant)
+    answers: dict[str, Sequence[Launch | Exception]] = {
+        row.name: [record(raw(stale(900) if row.canary else None), row.name)] for row in OVERLAP
+    }
+    answers[FOREIGN] = [record(raw(), FOREIGN, variant=variant)]
+    fake = FakeBench(OVERLAP, answers=answers)
+    monkeypatch.setattr(stressed_kernels, "LiveBench", lambda *_arguments: fake)
+    monkeypatch.setattr(examination, "open_gpu", lambda _index: GPU)
+    monkeypatch.setattr(commands, "open_gpu", lambda _index: GPU)
+    return fake
+
+
+def test_a_stress_of_the_gemm_passes_and_lies_on_disk(
+    tmp_path: Path, answering: FakeBench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = f"{SOUND},{CANARY}"
+    words = ["stress", "--kernel", "gemm", "--variants", names, "--seed", "7", "--knob", "k=128"]
+    assert main([*words, "--out", str(tmp_path)]) == 0
+    assert "sound" in capsys.readouterr().out
+    (run,) = (Run.open(path) for path in runs_below(tmp_path))
+    assert (run.settings.kernel, run.settings.rows) == (GEMM, [SOUND, CANARY])
+    assert [each.row for each in run.launches()] == [SOUND, CANARY]
+    assert answering.asked[0][1]["fixed"] == {"k": "128"}
+    assert main(["report", str(run.path)]) == 0
+
+
+def test_a_stress_of_a_foreign_producer_brings_the_canaries(
+    tmp_path: Path, answering: FakeBench
+) -> None:
+    words = ["stress", "--kernel", "gemm", "--producer", "json:dumps", "--seed", "7"]
+    assert main([*words, "--out", str(tmp_path)]) == 0
+    canaries = [row.name for row in OVERLAP if row.canary]
+    assert [name for name, _ in answering.asked] == [FOREIGN, *canaries]
+    (run,) = (Run.open(path) for path in runs_below(tmp_path))
+    assert run.settings.producer == "json:dumps"
+    assert main(["report", str(run.path), "--format", "json"]) == 0
 
 
 @pytest.mark.parametrize(
