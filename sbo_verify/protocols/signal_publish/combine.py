@@ -82,18 +82,10 @@ def overlap_refusals(v: SignalPublish) -> list[str]:
     return [*gemm_refusals(v), *combine_refusals(v)]
 
 
-# Seen stale within a quarter of a second of GPU time under each of three seeds, GEMM and consumer
-# side by side; poll_relaxed under two of two. Which rows those are differs from the micro-kernel.
-CANARIES = frozenset(
-    {
-        "no_wait-relaxed",
-        "read_wait-relaxed",
-        "full_wait-relaxed",
-        "full_wait-relaxed_by_other_warp",
-        "flashinfer_split_k-read_wait-no_fence",
-        "poll_relaxed",
-    }
-)
+# Seen stale by every run so far, GEMM and consumer side by side, on an H200 and an H100, within a
+# quarter of a second of GPU time. Others were too (poll_relaxed with old lines in L1, for one), under
+# fewer seeds: which rows can be canaries differs from the micro-kernel and is not yet measured.
+CANARIES = frozenset({"no_wait-relaxed", "full_wait-relaxed"})
 
 
 def _rows() -> tuple[Row, ...]:
