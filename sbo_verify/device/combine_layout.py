@@ -130,7 +130,7 @@ CONSTANTS = {
 
 
 def dynamic_shared_bytes() -> int:
-    """Shared memory of one CTA, in bytes: its warps' stages, or more where two would share an SM."""
+    """Shared memory of one CTA, in bytes: its warps' stages, or more where two fit an SM."""
     stages = THREADS // 32 * STAGES * PIECE_BYTES
     crowding = SM_SHARED_BYTES // 2 - RESERVED_SHARED_BYTES + 1
     return max(stages, -(-crowding // 1024) * 1024)

@@ -82,9 +82,9 @@ def overlap_refusals(v: SignalPublish) -> list[str]:
     return [*gemm_refusals(v), *combine_refusals(v)]
 
 
-# Seen stale by every run so far, GEMM and consumer side by side, on an H200 and an H100, within a
-# quarter of a second of GPU time. Others were too (poll_relaxed with old lines in L1, for one), under
-# fewer seeds: which rows can be canaries differs from the micro-kernel and is not yet measured.
+# Seen stale by every run with drawn knobs so far, GEMM and consumer side by side, within a quarter of
+# a second of GPU time. So were others, under fewer seeds (poll_relaxed with old lines in L1, for one):
+# which rows can be canaries differs from the micro-kernel and is not measured yet.
 CANARIES = frozenset({"no_wait-relaxed", "full_wait-relaxed"})
 
 
