@@ -82,9 +82,9 @@ def overlap_refusals(v: SignalPublish) -> list[str]:
     return [*gemm_refusals(v), *combine_refusals(v)]
 
 
-# Seen stale under every seed so far with drawn knobs, on an H100: within 0.3 s of GPU time under five
-# seeds, poll_relaxed under two. Which rows those are differs from the
-# micro-kernel, and twenty seeds as there have not been tried.
+# Seen stale under every seed so far with drawn knobs, on an H100: within 0.3 s of GPU time under
+# five seeds, poll_relaxed under two. Which rows those are differs from the micro-kernel, and twenty
+# seeds as there have not been tried.
 CANARIES = frozenset(
     {
         "no_wait-relaxed",
