@@ -97,7 +97,7 @@ class LiveBench:
 
         returned = self.arena.once(produce)
         block_m, threshold = announcement(producer.name, returned)
-        shot = _shot(knobs, block_m, threshold, device_seed)
+        shot = shot_of(knobs, block_m, threshold, device_seed)
         raw = self.arena.run(shot, self.kernel(row), tensors, produce)
         return live_record(
             raw,
@@ -157,7 +157,8 @@ def variant_of(row: Row) -> SignalPublish:
     return row.variant
 
 
-def _shot(knobs: LiveKnobs, block_m: int, threshold: int, device_seed: int) -> LiveShot:
+def shot_of(knobs: LiveKnobs, block_m: int, threshold: int, device_seed: int) -> LiveShot:
+    """One launch in numbers, as its knobs and the producer's announcement have it."""
     noisy = knobs.noise_sms > 0 and knobs.noise != 0
     return LiveShot(
         rounds=knobs.rounds,
