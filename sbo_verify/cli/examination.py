@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -31,7 +33,8 @@ from sbo_verify.harness.stressed_kernels import (
     refuse,
     rows_by_default,
 )
-from sbo_verify.record import MICRO
+from sbo_verify.protocol import Protocol
+from sbo_verify.record import MICRO, RowVerdict
 from sbo_verify.report.html import html_text
 from sbo_verify.report.machine import machine_text
 from sbo_verify.report.markdown import markdown_text
@@ -121,15 +124,18 @@ def _carry_out(run: Run, plan: Plan, gpu: Gpu | None, progress: Progress) -> boo
 def findings_of(run: Run) -> Findings:
     """Judge a recorded run; where the catalogue has changed since, take what the run concluded.
 
+    Canaries are those of the run: a row was stressed as long as a canary, or only as long as not.
     Raises `StoreError` for a run that cannot be read, `JudgementError` for one that cannot be
     judged and has no verdict of its own.
     """
     raw, settings = run.raw(), run.settings
     protocol = protocol_for(settings.protocol, settings.kernel, settings.producer)
+    kept = run.verdict()
+    if kept is not None:
+        protocol = _with_canaries_of(protocol, kept[0])
     try:
         verdicts, summary = judge_run(Evidence.of_run(protocol, run))
     except JudgementError:
-        kept = run.verdict()
         if kept is None:
             raise
         verdicts, summary = kept
@@ -142,6 +148,12 @@ def findings_of(run: Run) -> Findings:
         summary=summary,
         torn_lines=[str(line) for line in raw.torn_lines],
     )
+
+
+def _with_canaries_of(protocol: Protocol, verdicts: Sequence[RowVerdict]) -> Protocol:
+    was = {verdict.row: verdict.canary for verdict in verdicts}
+    rows = tuple(replace(row, canary=was.get(row.name, row.canary)) for row in protocol)
+    return replace(protocol, rows=rows)
 
 
 def print_findings(findings: Findings, form: str) -> None:

@@ -109,13 +109,13 @@ MUTANTS = (
         "the cluster barrier passes on a `.read` wait's knowledge: that the source was read",
         BULK_GROUPS,
     ),
+    # No canary: on an H100 it showed once in 22 million hand-overs, after 17 s of GPU time.
     row(
         "full_wait-cluster_relaxed-release_by_peer",
         RELEASE.with_choices(join=Join.CLUSTER_RELAXED, publisher=Publisher.CLUSTER_PEER),
         BROKEN,
         "barrier.cluster.arrive.relaxed releases nothing to the peer that publishes",
         BARRIERS,
-        canary=True,
     ),
     row(
         "wait_but_newest-release",
