@@ -195,7 +195,8 @@ def test_help_shows_an_example_that_can_be_typed(
     shown = examples(name, out)
     assert shown
     monkeypatch.chdir(tmp_path)
-    for file in ("property_tests/litmus/bulk/a.litmus", "test.litmus"):
+    recorded = "reports/h200-2026-11-24/gemm-benchmark.json"
+    for file in ("property_tests/litmus/bulk/a.litmus", "test.litmus", recorded):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
     for example in shown:

@@ -126,24 +126,24 @@ def explain_command(variant: str, svg: Path | None, protocol: str, *, as_json: b
 @app.command("answers")
 @click.option(
     "--run",
-    "run_path",
+    "paths",
+    multiple=True,
     type=click.Path(path_type=Path),
-    help="A recorded run, whose silicon is quoted beside the model.",
+    help="A recorded run, whose silicon is quoted beside the model; may be repeated.",
 )
 @protocol_option
-def answers_command(run_path: Path | None, protocol: str) -> int:
+def answers_command(paths: tuple[Path, ...], protocol: str) -> int:
     """Answer the questions that reviews left open about this hand-over, as Markdown.
 
     \b
       sbo-verify answers
       sbo-verify answers --run reports/signal_publish/RUN
 
-    The model answers now; silicon is quoted from the run that is given.
+    The model answers now; silicon is quoted from the runs that are given.
     """  # noqa: D301 - click keeps the lines behind a backspace
-    run = None if run_path is None else Run.open(run_path)
-    verdicts = [] if run is None else findings_of(run).verdicts
-    found = answers(protocol_named(protocol), verdicts)
-    click.echo(answers_text(found, None if run is None else run.settings), nl=False)
+    runs = [Run.open(path) for path in paths]
+    found = answers(protocol_named(protocol), [findings_of(run).verdicts for run in runs])
+    click.echo(answers_text(found, [run.settings for run in runs]), nl=False)
     return ExitCode.PASS
 
 

@@ -14,7 +14,7 @@ from sbo_verify.verdict import ModelVerdict, SiliconVerdict
 
 @dataclass(frozen=True, kw_only=True)
 class RowAnswer:
-    """One row in the setting of a question. `silicon` is None where no run tried that setting.
+    """One row in the setting of a question. `silicon` has the verdict of each run that tried it.
 
     `mending` are the changes of a single site after which a stale read is forbidden.
     """
@@ -25,7 +25,7 @@ class RowAnswer:
     missing: list[str]
     mending: list[str]
     chain: list[Edge]
-    silicon: RowVerdict | None
+    silicon: tuple[RowVerdict | None, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,27 +53,34 @@ class Answers:
     cases: list[RowAnswer]
 
 
-def answers(protocol: Protocol, recorded: Sequence[RowVerdict]) -> Answers:
-    """All answers of the protocol; `recorded` are the verdicts of a run on silicon, if any."""
-    silicon = {each.row: each for each in recorded if each.silicon != SiliconVerdict.NOT_RUN}
-    found = []
-    for question in protocol.questions:
-        enough, beside = (
-            [
-                _row_answer(protocol, name, silicon.get(name), question, decides=decides)
-                for name in names
-            ]
-            for names, decides in ((question.enough, True), (question.beside, False))
+def answers(protocol: Protocol, recorded: Sequence[Sequence[RowVerdict]]) -> Answers:
+    """All answers of the protocol; `recorded` are the verdicts of each run that is quoted."""
+    runs = [
+        {each.row: each for each in verdicts if each.silicon != SiliconVerdict.NOT_RUN}
+        for verdicts in recorded
+    ]
+
+    def row(name: str, question: Question | None, *, decides: bool) -> RowAnswer:
+        silicon = tuple(run.get(name) for run in runs)
+        return _row_answer(protocol, name, silicon, question, decides=decides)
+
+    found = [
+        Answer(
+            question=question,
+            enough=[row(name, question, decides=True) for name in question.enough],
+            beside=[row(name, question, decides=False) for name in question.beside],
         )
-        found.append(Answer(question=question, enough=enough, beside=beside))
-    cases = [_row_answer(protocol, n, silicon.get(n), None, decides=True) for n in protocol.cases]
-    return Answers(questions=found, cases=cases)
+        for question in protocol.questions
+    ]
+    return Answers(
+        questions=found, cases=[row(name, None, decides=True) for name in protocol.cases]
+    )
 
 
 def _row_answer(
     protocol: Protocol,
     name: str,
-    silicon: RowVerdict | None,
+    silicon: tuple[RowVerdict | None, ...],
     question: Question | None,
     *,
     decides: bool,
@@ -92,7 +99,7 @@ def _row_answer(
         missing=given.missing,
         mending=_mending(row) if mends else [],
         chain=next(iter(given.chains.values()), []),
-        silicon=silicon if as_it_stands else None,
+        silicon=silicon if as_it_stands else (None,) * len(silicon),
     )
 
 

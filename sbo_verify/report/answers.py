@@ -2,54 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from string import ascii_uppercase
 
 from sbo_verify.harness.answers import Answer, Answers, RowAnswer
-from sbo_verify.record import Settings
+from sbo_verify.record import RowVerdict, Settings
 from sbo_verify.report.figures import bound_text, counts_text
 from sbo_verify.report.markdown import code_span, escape, markdown_table
 
 TITLE = "Questions that reviews left open, answered"
 OPENING = (
-    "Made by `sbo-verify answers`, from the memory model and from a recorded run. The model's word "
+    "Made by `sbo-verify answers`, from the memory model and from recorded runs. The model's word "
     "is the answer: *Forbidden* is a promise of the PTX ISA as it is read here, *Allowed* means "
     "that nothing in it rules a stale read out. Silicon that showed none is no promise: its column "
     "says how seldom it could have been, on one chip, with one compiler."
 )
-COLUMNS = ("variant", "PTX model", "silicon: stale of hand-overs", "rate below (95 %)", "because")
-CASES = ("where", "variant", "PTX model", "silicon: stale of hand-overs", "mended by any one of")
 SAID = {
     True: "Yes: by the PTX ISA a stale read is forbidden.",
     False: "No: the PTX ISA allows a stale read.",
     None: "Not always: the PTX ISA allows a stale read for some of these.",
 }
-NOT_TRIED = "not tried in this setting"
-NOT_RUN = "-"
+NOT_TRIED = "not tried"
 
 
-def answers_text(found: Answers, settings: Settings | None) -> str:
-    """The whole document; `settings` are those of the run whose silicon is quoted."""
-    parts = [f"# {TITLE}", *_opening(settings)]
+def answers_text(found: Answers, runs: Sequence[Settings]) -> str:
+    """The whole document; `runs` are the settings of the runs whose silicon is quoted."""
+    columns = [f"{letter}: stale of hand-overs (rate below)" for letter, _ in _lettered(runs)]
+    parts = [f"# {TITLE}", OPENING, _silicon(runs)]
     for number, answer in enumerate(found.questions, start=1):
-        parts += _answer(number, answer)
+        parts += _answer(number, answer, columns)
     if found.cases:
+        head = ["where", "variant", "PTX model", *columns, "mended by any one of"]
         rows = [_case_cells(case) for case in found.cases]
-        parts += ["## The same hand-over in code in use", markdown_table(CASES, rows, CASES[3:4])]
+        parts += ["## The same hand-over in code in use", markdown_table(head, rows, columns)]
     return "\n\n".join(parts) + "\n"
 
 
-def _opening(settings: Settings | None) -> list[str]:
-    if settings is None:
-        return [OPENING, "No run on silicon was given, so that its columns are empty."]
-    machine = settings.machine
-    made = (
-        f"{machine['gpu']}, driver {machine['driver']}, {settings.compiler}, commit "
-        f"{settings.commit}, seed {settings.seed}, {settings.started}"
-    )
-    return [OPENING, f"Silicon: {escape(made)}."]
+def _lettered(runs: Sequence[Settings]) -> Iterator[tuple[str, Settings]]:
+    return zip(ascii_uppercase, runs, strict=False)
 
 
-def _answer(number: int, answer: Answer) -> list[str]:
+def _silicon(runs: Sequence[Settings]) -> str:
+    """Which runs the columns quote."""
+    if not runs:
+        return "No run on silicon was given, so that none is quoted."
+    lines = []
+    for letter, settings in _lettered(runs):
+        machine = settings.machine
+        made = (
+            f"{machine['gpu']}, driver {machine['driver']}, {settings.compiler}, commit "
+            f"{settings.commit}, seed {settings.seed}, {settings.started}"
+        )
+        lines.append(f"- {letter}: {escape(made)}")
+    told = "Silicon, with the upper bound of the rate (95 %, one-sided):"
+    return "\n".join([told, "", *lines])
+
+
+def _answer(number: int, answer: Answer, columns: Sequence[str]) -> list[str]:
     question = answer.question
     rows = [*answer.enough, *answer.beside]
     parts = [
@@ -61,7 +70,8 @@ def _answer(number: int, answer: Answer) -> list[str]:
         parts.append("The consumer runs on another GPU than the producers.")
     if question.producers > 1:
         parts.append(f"{question.producers} CTAs add to the signal.")
-    parts.append(markdown_table(COLUMNS, [_cells(row) for row in rows], COLUMNS[2:4]))
+    head = ["variant", "PTX model", *columns, "because"]
+    parts.append(markdown_table(head, [_cells(row) for row in rows], columns))
     allowed = [row for row in answer.enough if row.missing]
     # The chains of rows that answer one question alike are alike: one is shown.
     forbidden = [row for row in answer.enough if row.chain][:1]
@@ -72,38 +82,44 @@ def _answer(number: int, answer: Answer) -> list[str]:
 
 def _seen(rows: Sequence[RowAnswer]) -> str:
     """What silicon adds to the answer, in one sentence."""
-    tried = [row.silicon for row in rows if row.silicon is not None]
+    tried = [row for row in rows if any(row.silicon)]
     if not tried:
         return ""
-    seen = [verdict for verdict in tried if verdict.stale]
+    seen = [row for row in tried if any(run is not None and run.stale for run in row.silicon)]
     if not seen:
-        return " On this silicon none was seen."
+        return " On silicon none was seen."
     if len(seen) == len(tried):
-        return " This silicon shows it."
-    names = ", ".join(code_span(verdict.row) for verdict in seen)
-    return f" This silicon shows it for {names}, and not for the others."
+        return " Silicon shows it."
+    names = ", ".join(code_span(row.row.name) for row in seen)
+    return f" Silicon shows it for {names}, and not for the others."
 
 
 def _cells(answer: RowAnswer) -> list[str]:
-    verdict = answer.silicon
-    model = answer.model.value
     others = [f"{word} under {name}" for name, word in answer.readings.items()]
-    cells = [code_span(answer.row.name, in_table=True), escape("; ".join([model, *others]))]
+    return [
+        code_span(answer.row.name, in_table=True),
+        escape("; ".join([answer.model.value, *others])),
+        *(_silicon_cell(verdict) for verdict in answer.silicon),
+        escape(answer.row.because),
+    ]
+
+
+def _silicon_cell(verdict: RowVerdict | None) -> str:
     if verdict is None:
-        cells += [NOT_TRIED, NOT_RUN]
-    else:
+        return NOT_TRIED
+    if not verdict.observations:
         # A poll that never passes hands nothing over, and that is what was seen.
-        counts = counts_text(verdict.stale, verdict.observations)
-        cells += [counts if verdict.observations else verdict.silicon, bound_text(verdict.bound)]
-    return [*cells, escape(answer.row.because)]
+        return verdict.silicon
+    counts = counts_text(verdict.stale, verdict.observations)
+    return f"{counts} ({bound_text(verdict.bound)})"
 
 
 def _case_cells(answer: RowAnswer) -> list[str]:
-    _, model, stale, *_ = _cells(answer)
+    _, model, *silicon, _ = _cells(answer)
     mended = ", ".join(code_span(change, in_table=True) for change in answer.mending)
     nothing = "-" if answer.chain else "no single change"
     name = code_span(answer.row.name, in_table=True)
-    return [escape(answer.row.source), name, model, stale, mended or nothing]
+    return [escape(answer.row.source), name, model, *silicon, mended or nothing]
 
 
 def _gap(answer: RowAnswer) -> list[str]:
