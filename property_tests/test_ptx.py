@@ -226,3 +226,26 @@ def test_the_layout_of_the_blocks_changes_nothing(layout: list[int]) -> None:
         "bra $B0;", *(line for number in layout for line in blocks[number]), "$B5:", "ret;"
     )
     assert read_sites(text) == [(f"site.{number}", "fence.sc.gpu") for number in range(5)]
+
+
+def test_what_may_be_skipped_does_not_dominate_and_every_way_out_of_a_region_is_kept() -> None:
+    text = kernel(
+        "// sbo:begin a",
+        "@%p1 bra $L__skip;",
+        FENCE,
+        "$L__skip:",
+        "// sbo:end a",
+        "membar.gl;",
+        POLL,
+        "ret;",
+    )
+    code = read(text)
+    fence, membar, poll = (found.line for found in code.instructions)
+    ((region, _),) = code.regions
+    assert code.reaches(fence, poll)
+    assert not code.dominates(fence, poll)
+    assert code.dominates(membar, poll)
+    assert not code.dominates(poll, membar)
+    (end,) = code.ends(region)
+    assert not code.dominates(fence, end)
+    assert code.dominates(region.line, end)

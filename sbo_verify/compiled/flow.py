@@ -65,12 +65,40 @@ class Code:
     regions: tuple[tuple[Region, tuple[Region, ...]], ...]
     _place: dict[int, tuple[int, int]]
     _reachable: tuple[int, ...]
+    _forward: tuple[tuple[int, ...], ...]
+    _ends: dict[int, tuple[int, ...]]
+
+    def ends(self, region: Region) -> tuple[int, ...]:
+        """The PTX lines of the end markers that close `region`, one for every way out of it."""
+        return self._ends.get(region.line, ())
+
+    def dominates(self, line: int, later: int) -> bool:
+        """Whether every path from the kernel's entry to the item at `later` passes that at `line`.
+
+        A turn's paths, as `reaches` has it. An item with a predicate is passed, not executed, by
+        the threads for which it is false. Raises `KeyError` as `reaches` does.
+        """
+        block, index = self._place[line]
+        last, last_index = self._place[later]
+        if block == last:
+            return index < last_index
+        seen, pending = {0}, [0]
+        while pending:
+            number = pending.pop()
+            if number == block:
+                continue
+            if number == last:
+                return False
+            fresh = [each for each in self._forward[number] if each not in seen]
+            seen.update(fresh)
+            pending.extend(fresh)
+        return True
 
     def reaches(self, line: int, later: int) -> bool:
         """Whether a thread can go from the item at PTX `line` to that at `later` in one turn.
 
         Loops' back edges are not taken. Raises `KeyError` for a line that holds neither an
-        ordering instruction nor a begin marker.
+        ordering instruction nor a marker.
         """
         block, index = self._place[line]
         later_block, later_index = self._place[later]
@@ -92,16 +120,23 @@ def read(text: str) -> Code:
     instructions: list[Located] = []
     regions: list[tuple[Region, tuple[Region, ...]]] = []
     place: dict[int, tuple[int, int]] = {}
+    ends: dict[int, tuple[int, ...]] = {}
     for number in order:
         for index, (item, around) in enumerate(_walk(blocks[number], entry_regions[number])):
-            if isinstance(item, Marker) and item.begins:
-                regions.append((Region(item.site, item.line), around))
+            if isinstance(item, Marker):
                 place[item.line] = (number, index)
+                if item.begins:
+                    regions.append((Region(item.site, item.line), around))
+                else:
+                    begun = around[-1].line
+                    ends[begun] = (*ends.get(begun, ()), item.line)
             elif isinstance(item, Statement) and (found := _located(item, around)) is not None:
                 instructions.append(found)
                 place[item.line] = (number, index)
     _refuse_unreachable(blocks, set(order))
-    return Code(tuple(instructions), tuple(regions), place, _reachability(blocks, order))
+    forward = tuple(tuple(block.forward) for block in blocks)
+    reachable = _reachability(blocks, order)
+    return Code(tuple(instructions), tuple(regions), place, reachable, forward, ends)
 
 
 def _located(item: Statement, around: tuple[Region, ...]) -> Located | None:
