@@ -9,7 +9,8 @@ import pytest
 from asp_engine import outcomes
 
 from sbo_verify.model.condition import evaluate, terms
-from sbo_verify.model.hand_over import Query, queries
+from sbo_verify.model.hand_over import queries
+from sbo_verify.model.query import Query
 from sbo_verify.model.readings import AsyncFence, Reading
 from sbo_verify.model.search import find
 from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH

@@ -27,7 +27,10 @@ from sbo_verify.model.program import (
     Value,
     WaitGroup,
 )
-from sbo_verify.vocabulary import Order, Scope, Space
+from sbo_verify.model.program import (
+    Instruction as Assembled,
+)
+from sbo_verify.vocabulary import Instruction, Kind, Order, Scope, Space
 
 _SPACE_WORD = {Space.ANY: "", Space.GLOBAL: ".global", Space.SHARED: ".shared::cta"}
 _JUMPS = {"==": "beq", "!=": "bne", ">=": "bge", "<=": "ble", ">": "bgt", "<": "blt"}
@@ -177,6 +180,20 @@ def require(comparison: str, left: Value, right: Value) -> Require:
     """The successful exit of a spin loop."""
     text = f"(the poll passes: {left} {comparison} {right})"
     return Require(comparison=comparison, left=left, right=right, text=text)
+
+
+def plain(declared: Instruction) -> Assembled:
+    """An instruction that needs nothing but its words; `KeyError` for one with operands."""
+    order, scope = declared.order or Order.WEAK, declared.scope or Scope.SYS
+    table: dict[Kind, Assembled] = {
+        Kind.FENCE: fence(order, scope),
+        Kind.PROXY_FENCE: fence_proxy_async(declared.space),
+        Kind.WAIT_GROUP: wait_group(declared.groups or 0, source_only=declared.source_only),
+        Kind.WARP_BARRIER: warp_barrier(),
+        Kind.CLUSTER_ARRIVE: cluster_arrive(order),
+        Kind.CLUSTER_WAIT: cluster_wait(),
+    }
+    return table[declared.kind]
 
 
 def _operands(pairs: tuple[tuple[str, str], ...]) -> str:

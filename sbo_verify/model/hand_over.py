@@ -1,7 +1,8 @@
 """A variant of `signal_publish` as programs of the model: one for every stale read to be asked of.
 
-The instructions come from the variant's declared steps; this module says which threads execute
-them, where those threads run, and which memories they touch.
+The instructions come from the variant's declared steps, or from steps that were read from compiled
+code; this module says which threads execute them, where those threads run, and which memories they
+touch: the variant's choices of issuers, publisher, fan-out, place and test.
 
 - The producing CTA has thread 0, thread 32 where it stores too, and thread 64, the other warp. The
   tile has two halves, so that no order between bulk copies is assumed. Shared memory holds 0 before
@@ -18,13 +19,15 @@ them, where those threads run, and which memories they touch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from sbo_verify.model import assembly
 from sbo_verify.model.condition import Compare, RegisterOf
 from sbo_verify.model.events import Location, Placement
 from sbo_verify.model.program import Instruction, Program, Thread
+from sbo_verify.model.query import ANSWER, Query, Setting, signal_name, target_name
+from sbo_verify.model.translation import refuse_untranslatable
 from sbo_verify.protocol import Step
 from sbo_verify.protocols.signal_publish.sites import (
     CLUSTER_JOINS,
@@ -44,39 +47,9 @@ from sbo_verify.vocabulary import Instruction as Declared
 from sbo_verify.vocabulary import Kind, Order, Scope, Space
 
 FRESH, OLD = 1, 0
-ANSWER = "r9"
 HALVES = (0, 1)
 SPECIAL_BARRIERS = {"producer": 1, "consumer": 2}
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """One question: may a thread see the old contents of one half of one tile?
-
-    `asked_thread` is its index in the program, `reader` its index among the readers.
-    """
-
-    program: Program
-    tile: int
-    half: int
-    asked_thread: int
-    reader: int
-    register: str = ANSWER
-
-    @property
-    def target(self) -> str:
-        """The part of the tile in global memory."""
-        return target_name(self.tile, self.half)
-
-    @property
-    def signal(self) -> str:
-        """The signal of the tile."""
-        return signal_name(self.tile)
-
-    @property
-    def name(self) -> str:
-        """Which half of which tile is read by whom."""
-        return self.program.name
+WEAK_STORE = Declared(Kind.STORE, Order.WEAK, None, Space.SHARED)
 
 
 @dataclass(slots=True)
@@ -91,24 +64,18 @@ class _Writer:
         self.instructions.extend(instructions)
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """Who takes part: how many CTAs add to the signal, and on which GPU the consumer runs.
-
-    `producers` is the threshold; a flag that is stored has one. The producers run on GPU 0.
-    """
-
-    producers: int = 1
-    consumer_gpu: int = 0
-
-
 def queries(
-    variant: SignalPublish, *, producers: int = 1, consumer_gpu: int = 0
+    variant: SignalPublish,
+    *,
+    producers: int = 1,
+    consumer_gpu: int = 0,
+    given: Sequence[Step] | None = None,
 ) -> Iterator[Query]:
     """Every question that decides the variant; it is sound where all are Forbidden.
 
-    As in `Setting`. Raises `ValueError` for fewer than one producer, and for a reader in the
-    producing CTA that is to run on another GPU.
+    As in `Setting`. The steps are the declared ones, or those `given`. Raises `ValueError` for
+    fewer than one producer, and for a reader in the producing CTA that is to run on another GPU;
+    `UntranslatableError` for given steps that the variant's threads have no program for.
     """
     if producers < 1:
         message = f"{producers} producers: give 1 or more"
@@ -117,25 +84,18 @@ def queries(
         message = f"a reader of place {variant.place.word!r} cannot run on GPU {consumer_gpu}"
         raise ValueError(message)
     setting = Setting(producers, consumer_gpu)
-    for tile, half in parts(variant):
+    if given is not None:
+        refuse_untranslatable(variant, given)
+    program = steps(variant) if given is None else tuple(given)
+    for part in parts(variant):
         for reader in _readers(variant):
-            yield _Builder(variant, tile, half, reader, setting).query()
+            yield _Builder(variant, program, setting, part, reader).query()
 
 
 def parts(variant: SignalPublish) -> list[tuple[int, int]]:
     """The halves of the tiles that are asked about, as (tile, half)."""
     tiles = 2 if variant.moment is Moment.DEFERRED else 1
     return [(tile, half) for tile in range(tiles) for half in HALVES]
-
-
-def target_name(tile: int, half: int) -> str:
-    """The memory that holds a half of a tile."""
-    return f"tile{tile}half{half}"
-
-
-def signal_name(tile: int) -> str:
-    """The memory that holds a tile's signal."""
-    return f"signal{tile}"
 
 
 def _readers(v: SignalPublish) -> list[int]:
@@ -156,9 +116,15 @@ class _Builder:
     """Builds the program of one query."""
 
     def __init__(
-        self, v: SignalPublish, tile: int, half: int, reader: int, setting: Setting
+        self,
+        v: SignalPublish,
+        program: tuple[Step, ...],
+        setting: Setting,
+        part: tuple[int, int],
+        reader: int,
     ) -> None:
-        self.v, self.tile, self.half, self.reader = v, tile, half, reader
+        self.v, self.program, self.reader = v, program, reader
+        self.tile, self.half = part
         self.producers = 1 if v.publish in PLAIN_STORES else setting.producers
         in_cluster = v.join in CLUSTER_JOINS
         cluster = 0 if in_cluster else None
@@ -229,7 +195,8 @@ class _Builder:
 
     def _produce(self) -> None:
         """Unroll the producer's loop: one turn, or two turns and the flush of a deferred signal."""
-        declared = [step for step in steps(self.v) if step.side == "producer"]
+        declared = [step for step in self.program if step.side == "producer"]
+        self.fills = any(step.site == "fill" for step in declared)
         deferred = self.v.moment is Moment.DEFERRED
         end = next((i for i, s in enumerate(declared) if s.site == "flush"), len(declared))
         for turn in range(2 if deferred else 1):
@@ -239,15 +206,16 @@ class _Builder:
             self._produce_step(step, 1, 1)
 
     def _produce_step(self, step: Step, tile: int, signalled: int) -> None:
+        if step.site == "fill" or (step.site == "source_fence" and not self.fills):
+            self._fill(tile, next(iter(step.instructions), WEAK_STORE))
         if step.site == "source_fence":
-            self._fill(tile)
             for writer in self.producing:
-                writer.add(*(_plain(declared) for declared in step.instructions))
+                writer.add(*(assembly.plain(declared) for declared in step.instructions))
         elif step.site == "store":
             self._store(step, tile)
         elif step.site in {"drain", "flush"}:
             for issuer, _ in self._issuing():
-                issuer.add(*(_plain(declared) for declared in step.instructions))
+                issuer.add(*(assembly.plain(declared) for declared in step.instructions))
         elif step.site in {"join", "source_join"}:
             self._meet(step)
         elif step.site == "publish" and signalled >= 0:
@@ -261,19 +229,26 @@ class _Builder:
             return [(self.producing[0], HALVES)]
         return [(self.producing[half], (half,)) for half in HALVES]
 
-    def _fill(self, tile: int) -> None:
-        """The generic writes of the tile to shared memory, by others than those that copy it."""
+    def _fill(self, tile: int, how: Declared) -> None:
+        """The generic writes of the tile to shared memory, by others than those that copy it.
+
+        They are no site of the protocol; steps that were read say where they stand.
+        """
         if self.v.store is Store.GENERIC:
             return
         for half in HALVES:
             writer = self.producing[1 - half]
-            writer.add(assembly.store(self._source(tile, half), FRESH))
+            order = how.order or Order.WEAK
+            writer.add(assembly.store(self._source(tile, half), FRESH, order, how.scope))
 
     def _store(self, step: Step, tile: int) -> None:
         for issuer, halves in self._issuing():
             for declared in step.instructions:
                 if declared.kind is Kind.STORE:
-                    issuer.add(*(assembly.store(self._target(tile, h), FRESH) for h in halves))
+                    how = declared.order or Order.WEAK, declared.scope
+                    issuer.add(
+                        *(assembly.store(self._target(tile, h), FRESH, *how) for h in halves)
+                    )
                 elif declared.kind is Kind.COMMIT_GROUP:
                     issuer.add(assembly.commit_group())
                 else:
@@ -289,7 +264,7 @@ class _Builder:
                 if declared.kind is Kind.CTA_BARRIER:
                     writer.add(assembly.cta_barrier(SPECIAL_BARRIERS["producer"]))
                 else:
-                    writer.add(_plain(declared))
+                    writer.add(assembly.plain(declared))
 
     def _publisher(self) -> _Writer:
         if self.v.publisher is Publisher.CLUSTER_PEER:
@@ -308,12 +283,13 @@ class _Builder:
             elif declared.kind is Kind.ATOM:
                 yield assembly.add(signal, 1, order, scope, register="r8")
             else:
-                yield _plain(declared)
+                yield assembly.plain(declared)
 
     # Consumer
 
     def _step(self, side: str, site: str) -> Step:
-        return next(s for s in steps(self.v) if s.side == side and s.site == site)
+        found = (s for s in self.program if s.side == side and s.site == site)
+        return next(found, Step(side=side, site=site, instructions=()))
 
     def _consume(self) -> None:
         every = self.v.fan_out is FanOut.EVERY_THREAD
@@ -323,25 +299,28 @@ class _Builder:
         self._read(self.reading[self.reader], self._step("consumer", "read"))
 
     def _poll(self, writer: _Writer, step: Step) -> None:
-        """The last, successful poll; a weak first look may make the acquire unnecessary."""
+        """The last, successful poll; a first look that succeeds makes the loads behind it needless.
+
+        Compiled code that looks again none the less has fewer executions than this, never more.
+        """
         comparison = ">=" if self.v.test is Test.AT_LEAST else "=="
         signal, threshold = self._signal(self.tile), self.producers
-        first_look = self.v.poll is Poll.PLAIN_THEN_ACQUIRE
-        for declared in step.instructions:
+        looks = [n for n, each in enumerate(step.instructions) if each.kind is Kind.LOAD]
+        for place, declared in enumerate(step.instructions):
             if declared.kind is not Kind.LOAD:
-                writer.add(_plain(declared))
+                writer.add(assembly.plain(declared))
                 continue
             order = declared.order or Order.WEAK
             writer.add(assembly.load("r0", signal, order, declared.scope))
-            if first_look and order is Order.WEAK:
+            if place != looks[-1]:
                 writer.add(assembly.jump_if(comparison, "r0", threshold, "LC00"))
-            else:
-                writer.add(assembly.require(comparison, "r0", threshold))
-        if first_look:
-            writer.add(assembly.label("LC00"))
+                continue
+            writer.add(assembly.require(comparison, "r0", threshold))
+            if len(looks) > 1:
+                writer.add(assembly.label("LC00"))
 
     def _fan_out(self, step: Step) -> None:
-        if self.v.fan_out is FanOut.UNORDERED:
+        if step.branches:
             flag = self._at("flag", Space.SHARED)
             stored, loaded = step.instructions
             self.reading[0].add(assembly.store(flag, 1, stored.order or Order.WEAK, stored.scope))
@@ -354,7 +333,7 @@ class _Builder:
                 if declared.kind is Kind.CTA_BARRIER:
                     writer.add(assembly.cta_barrier(SPECIAL_BARRIERS["consumer"]))
                 else:
-                    writer.add(_plain(declared))
+                    writer.add(assembly.plain(declared))
 
     def _read(self, reader: _Writer, step: Step) -> None:
         """The one read asked about; a bulk load ends in shared memory and is read there."""
@@ -377,23 +356,9 @@ class _Builder:
             elif declared.kind in {Kind.MBARRIER_EXPECT, Kind.MBARRIER_WAIT}:
                 self.arrivals[mbarrier] = 1
                 expects = declared.kind is Kind.MBARRIER_EXPECT
+                strongest = Order.RELEASE if expects else Order.ACQUIRE
+                ordered = declared.order or strongest, declared.scope or Scope.CTA
                 make = assembly.mbarrier_arrive if expects else assembly.mbarrier_wait
-                reader.add(make(mbarrier))
+                reader.add(make(mbarrier, *ordered))
             else:
-                reader.add(_plain(declared))
-
-
-def _plain(declared: Declared) -> Instruction:
-    """An instruction that needs nothing but its declaration; `KeyError` for one with operands."""
-    order, scope = declared.order or Order.WEAK, declared.scope or Scope.SYS
-    plain: dict[Kind, Instruction] = {
-        Kind.FENCE: assembly.fence(order, scope),
-        Kind.PROXY_FENCE: assembly.fence_proxy_async(declared.space),
-        Kind.WAIT_GROUP: assembly.wait_group(
-            declared.groups or 0, source_only=declared.source_only
-        ),
-        Kind.WARP_BARRIER: assembly.warp_barrier(),
-        Kind.CLUSTER_ARRIVE: assembly.cluster_arrive(order),
-        Kind.CLUSTER_WAIT: assembly.cluster_wait(),
-    }
-    return plain[declared.kind]
+                reader.add(assembly.plain(declared))

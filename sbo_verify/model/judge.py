@@ -8,22 +8,27 @@ open; the verdict is that of the default reading.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from sbo_verify import protocol
 from sbo_verify.model import explain
 from sbo_verify.model.condition import Not
-from sbo_verify.model.hand_over import FRESH, Query, queries
+from sbo_verify.model.hand_over import FRESH, queries
 from sbo_verify.model.litmus import read_file
 from sbo_verify.model.liveness import Liveness, liveness_of
 from sbo_verify.model.program import Program
+from sbo_verify.model.query import Query
 from sbo_verify.model.readings import DEFAULT, OF_SAFETY, Reading, matter, varied
 from sbo_verify.model.search import Budget, Outcome, find, goal
 from sbo_verify.model.steps import Edge, Step
 from sbo_verify.protocol import UnknownNameError, Variant
-from sbo_verify.protocols.signal_publish.sites import SITES, Read, SignalPublish, refusals
+from sbo_verify.protocols.signal_publish.sites import SITES, SignalPublish, refusals
+from sbo_verify.protocols.signal_publish.steps import steps
 from sbo_verify.verdict import ModelVerdict
+from sbo_verify.vocabulary import Kind
 
 UNDEFINED = (
     "the bulk copy and the read of its destination are not ordered either way: the PTX ISA calls "
@@ -90,24 +95,26 @@ class LitmusAnswer:
         return asdict(self)
 
 
-def judge(
+def judge(  # noqa: PLR0913 - the program, its setting and how long to look
     protocol_name: str,
     variant: Variant,
     *,
     budget: Budget | None = None,
     producers: int = 1,
     consumer_gpu: int = 0,
+    given: Sequence[protocol.Step] | None = None,
 ) -> ModelAnswer:
     """The model's answer for a variant of the protocol of that name.
 
-    `producers` CTAs of GPU 0 add to the signal; the consumer runs on GPU `consumer_gpu`. Raises
-    `UnknownNameError` for a protocol that the model has no translation of, and as `queries` does.
+    `producers` CTAs of GPU 0 add to the signal; the consumer runs on GPU `consumer_gpu`; the steps
+    are the declared ones, or those `given`. Raises `UnknownNameError` for a protocol that the model
+    has no translation of, and as `queries` does.
     """
     started = time.perf_counter()
     if protocol_name != "signal_publish" or not isinstance(variant, SignalPublish):
         message = f"the model has no translation of {protocol_name!r}; it knows: signal_publish"
         raise UnknownNameError(message)
-    asked = list(queries(variant, producers=producers, consumer_gpu=consumer_gpu))
+    asked = list(queries(variant, producers=producers, consumer_gpu=consumer_gpu, given=given))
     budget = budget or Budget()
     outcome, query = _first_stale(asked, DEFAULT, budget)
     verdict = verdict_of(outcome)
@@ -119,7 +126,9 @@ def judge(
         readings[reading.named(options)] = other.value
     witness = outcome.witness
     missing: list[str] = []
-    notes = [OUTSIDE] if variant.read is Read.NC else []
+    program = steps(variant) if given is None else given
+    loads = {each.kind for step in program for each in step.instructions}
+    notes = [OUTSIDE] if Kind.LOAD_NC in loads else []
     if witness:
         if explain.used_before_complete(witness, query.asked_thread, query.register, FRESH):
             notes.append(UNDEFINED)

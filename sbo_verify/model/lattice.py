@@ -22,8 +22,9 @@ from itertools import product
 from sbo_verify.model import axioms
 from sbo_verify.model.barriers import meetings, named_by
 from sbo_verify.model.execution import Candidate, Skeleton
-from sbo_verify.model.hand_over import FRESH, Query, parts, queries, signal_name, target_name
+from sbo_verify.model.hand_over import FRESH, parts, queries
 from sbo_verify.model.judge import verdict_of_queries
+from sbo_verify.model.query import Query, signal_name, target_name
 from sbo_verify.model.readings import DEFAULT, OF_HAND_OVERS, Reading
 from sbo_verify.model.relation import Relation, bits
 from sbo_verify.model.thread import ThreadRunner
