@@ -97,7 +97,10 @@ class Settings(Record):
 class CodeReading(Record):
     """What the compiled PTX of one row says, compared with its declaration.
 
-    `skeleton` is step label -> ordering instructions in the order of the PTX text.
+    `skeleton` is step label -> ordering instructions in the order of the PTX text. `model` is the
+    model's verdict on the program that was read, `unknown` where it could not be judged and empty
+    in records that are older; `model_readings` are as in `ModelReading`, `model_notes` say why the
+    program was not judged, or in what it differs from the declared one.
     """
 
     kind: ClassVar[str] = "code"
@@ -110,6 +113,9 @@ class CodeReading(Record):
     ptx_sha256: str
     cubin_sha256: str
     compiler: str
+    model: str = ""
+    model_readings: dict[str, str] = field(default_factory=dict)
+    model_notes: list[str] = field(default_factory=list)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:

@@ -184,7 +184,8 @@ def _find(evidence: Evidence, row: Row) -> tuple[RowVerdict, list[str]]:
     answers = [counts.word]
     if counts.counted is not None and counts.stale > 0:
         answers.append(counts.counted)
-    doubts = _doubts(row, words)
+    readings = [each for each in evidence.code_readings if each.row == row.name]
+    doubts = [*_doubts(row, words), *_unjudged(readings)]
     outcome = worst(
         [
             *(
@@ -274,6 +275,13 @@ def _doubts(row: Row, words: _Words) -> list[str]:
     if words.code is CodeVerdict.NOT_READ and words.silicon is SiliconVerdict.NOT_RUN:
         doubts.append("was examined neither in compiled code nor on silicon")
     return doubts
+
+
+def _unjudged(readings: Sequence[CodeReading]) -> list[str]:
+    """Compiled code on which the model has no verdict: what was declared may not be what runs."""
+    unknown = [each for each in readings if each.model == ModelVerdict.UNKNOWN.value]
+    notes = dict.fromkeys("; ".join(each.model_notes) for each in unknown)
+    return [f"has compiled code that the model could not judge: {why}" for why in notes]
 
 
 def _title(row: Row) -> str:

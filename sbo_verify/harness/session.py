@@ -21,6 +21,7 @@ from sbo_verify.device.build import build
 from sbo_verify.device.gpu import Gpu, describe_machine
 from sbo_verify.device.micro_kernel import GpuLostError, LaunchHungError
 from sbo_verify.device.nvrtc import compiler_version
+from sbo_verify.harness.code_model import micro_program, model_of_code, with_model
 from sbo_verify.harness.judgement import Evidence, judge_run
 from sbo_verify.harness.results import lost_record
 from sbo_verify.harness.runner import HANG_FACTOR, HANG_FLOOR_SECONDS
@@ -189,8 +190,10 @@ def read_model(
 
 
 def micro_reading(protocol: Protocol, row: Row) -> CodeReading:
-    """What the micro-kernel of one row was compiled to."""
-    return code_reading(protocol, row, build(protocol, row.variant))
+    """What the micro-kernel of one row was compiled to, and what the model says of that."""
+    artefact = build(protocol, row.variant)
+    model = model_of_code(protocol.name, row.variant, micro_program(artefact.ptx))
+    return with_model(code_reading(protocol, row, artefact), model)
 
 
 def read_code(

@@ -16,6 +16,7 @@ from sbo_verify.device.combine_build import build_combine
 from sbo_verify.device.gemm_build import build_gemm
 from sbo_verify.device.gemm_layout import Shape
 from sbo_verify.device.gpu import Gpu
+from sbo_verify.harness.code_model import model_of_code, overlap_program, with_model
 from sbo_verify.harness.knob_set import KnobSet
 from sbo_verify.harness.knobs import Knobs, generator
 from sbo_verify.harness.live_bench import LiveBench, decide, variant_of
@@ -99,7 +100,8 @@ def overlap_reading(protocol: Protocol, row: Row) -> CodeReading | None:
         "GEMM": compare(gemm_steps(producer_half(variant)), gemm.ptx, GEMM_RULES),
         "Combine Send": compare(combine_steps(variant), combine.ptx, COMBINE),
     }
-    return CodeReading(
+    model = model_of_code(protocol.name, variant, overlap_program(gemm.ptx, combine.ptx))
+    reading = CodeReading(
         row=row.name,
         variant=protocol.hash_of(variant),
         verdict=_together(list(readings.values())).value,
@@ -111,6 +113,7 @@ def overlap_reading(protocol: Protocol, row: Row) -> CodeReading | None:
         cubin_sha256=_joined(gemm.cubin_sha256, combine.cubin_sha256),
         compiler=gemm.compiler,
     )
+    return with_model(reading, model)
 
 
 def _together(readings: list[Reading]) -> CodeVerdict:

@@ -64,7 +64,7 @@ def _page(
         outcome=verdict.outcome,
         canary=verdict.canary,
         model=f"{verdict.model} ({verdict.model_source})",
-        readings=[] if model is None else _readings(model),
+        readings=[*([] if model is None else _readings(model)), *_of_code(code)],
         picture="" if model is None else picture_of(model),
         missing=[] if model is None else list(model.missing),
         ordering=[] if model is None else list(model.ordering),
@@ -93,6 +93,13 @@ def picture_of(model: ModelReading) -> str:
 def _readings(model: ModelReading) -> list[str]:
     others = {name: word for name, word in model.readings.items() if word != model.verdict}
     return [f"under the reading {name} it is {word}" for name, word in others.items()]
+
+
+def _of_code(code: CodeReading | None) -> list[str]:
+    """The model's verdict on the compiled program; records older than that say nothing."""
+    if code is None or not code.model:
+        return []
+    return ["; ".join([f"of the program in the compiled PTX: {code.model}", *code.model_notes])]
 
 
 def _repeat(seed: int, seconds: str, verdict: RowVerdict, launches: Sequence[Launch]) -> str:
