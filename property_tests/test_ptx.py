@@ -249,3 +249,51 @@ def test_what_may_be_skipped_does_not_dominate_and_every_way_out_of_a_region_is_
     (end,) = code.ends(region)
     assert not code.dominates(fence, end)
     assert code.dominates(region.line, end)
+
+
+ISSUER = ("and.b32 %r2, %r8, 31;", "setp.ne.s32 %p1, %r2, 0;")
+# The same condition once more, in other registers, as the one half of another.
+ISSUER_AND_MORE = (
+    "and.b32 %r3, %r8, 31;",
+    "setp.eq.s32 %p2, %r3, 0;",
+    "not.pred %p3, %p2;",
+    "setp.ge.u32 %p4, %r4, %r5;",
+    "or.pred %p5, %p3, %p4;",
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "passes"),
+    [
+        (("", ""), True),
+        # Another comparison, another operand, a register that is written twice or behind its use.
+        (("eq.s32 %p2", "ge.s32 %p2"), False),
+        (("%r8, 31;\nsetp.eq", "%r8, 63;\nsetp.eq"), False),
+        (("or.pred %p5", "and.pred %p5"), False),
+        (("mov.u32 %r8, %tid.x;", "mov.u32 %r8, %tid.x;\nmov.u32 %r8, 0;"), False),
+        (("mov.u32 %r8, %tid.x;", ""), False),
+        (("@%p1 bra", "@!%p1 bra"), False),
+    ],
+)
+def test_two_branches_on_one_condition_go_the_same_way(
+    change: tuple[str, str],
+    passes: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    text = kernel(
+        "mov.u32 %r8, %tid.x;",
+        "mov.u32 %r4, 1;",
+        "mov.u32 %r5, 2;",
+        *ISSUER,
+        "@%p1 bra $L__skip;",
+        FENCE,
+        "$L__skip:",
+        *ISSUER_AND_MORE,
+        "@%p5 bra $L__end;",
+        POLL,
+        "$L__end:",
+        "ret;",
+    )
+    assert change[0] in text
+    code = read(text.replace(*change))
+    fence, poll = (found.line for found in code.instructions)
+    assert code.dominates(fence, poll) is passes

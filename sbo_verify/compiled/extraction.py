@@ -6,7 +6,8 @@ and a program with a doubt is not judged: an instruction that a path leaves out 
 runs, one with a predicate, one that orders between two sites, one with no word.
 
 Taken from the markers: that an access in a site goes to that site's memory, the tile or the signal.
-Not read here: which threads come to a site (`is_issuer`, `is_publisher`), where the consumer runs.
+Not read: which threads store, publish and poll, and where the consumer runs; but that those threads
+which store wait, and that none goes round a barrier.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ def read_steps(ptx: str, harness: Harness) -> Extracted:
     doubts += _strays(code, sites, harness)
     doubts += [each for site in sites for each in _skipped(code, site)]
     doubts += _passed_by(code, sites)
+    doubts += _undrained(code, sites)
     doubts += _joined(code, sites)
     steps = [_step(code, site) for site in sites]
     return Extracted(tuple(_one_producer(steps, doubts)), tuple(dict.fromkeys(doubts)))
@@ -165,6 +167,23 @@ def _passed_by(code: Code, sites: Sequence[_Site]) -> Iterator[str]:
                     f"PTX line {other.region.line}: a path leads to {other.region.site} that does "
                     f"not pass {site.region.site} (line {site.region.line})"
                 )
+
+
+def _undrained(code: Code, sites: Sequence[_Site]) -> Iterator[str]:
+    """Waits that a thread which has stored goes round on its way to the next site."""
+    for place, site in enumerate(sites):
+        if site.name not in {"drain", "flush"} or not site.found:
+            continue
+        line = site.region.line
+        stores = [
+            s for s in sites[:place] if s.name == "store" and code.reaches(s.region.line, line)
+        ]
+        behind = [s for s in sites[place + 1 :] if code.reaches(line, s.region.line)]
+        if stores and behind and code.bypasses(stores[-1].region.line, line, behind[0].region.line):
+            yield (
+                f"PTX line {line}: a thread that has stored can go to {behind[0].region.site} "
+                f"and not pass {site.region.site}"
+            )
 
 
 def _joined(code: Code, sites: Sequence[_Site]) -> Iterator[str]:

@@ -10,7 +10,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import and_
 
+from sbo_verify.compiled.guards import Conditions, Fact, contradict
 from sbo_verify.compiled.ptx import Item, Label, Marker, PtxError, Statement, scan
 from sbo_verify.vocabulary import (
     Instruction,
@@ -67,6 +70,8 @@ class Code:
     _reachable: tuple[int, ...]
     _forward: tuple[tuple[int, ...], ...]
     _ends: dict[int, tuple[int, ...]]
+    _edges: dict[tuple[int, int], frozenset[Fact]]
+    _facts: dict[int, frozenset[Fact]]
 
     def ends(self, region: Region) -> tuple[int, ...]:
         """The PTX lines of the end markers that close `region`, one for every way out of it."""
@@ -75,24 +80,40 @@ class Code:
     def dominates(self, line: int, later: int) -> bool:
         """Whether every path from the kernel's entry to the item at `later` passes that at `line`.
 
-        A turn's paths, as `reaches` has it. An item with a predicate is passed, not executed, by
-        the threads for which it is false. Raises `KeyError` as `reaches` does.
+        As `bypasses` has it. An item with a predicate is passed, not executed, by the threads for
+        which it is false.
         """
-        block, index = self._place[line]
-        last, last_index = self._place[later]
-        if block == last:
-            return index < last_index
-        seen, pending = {0}, [0]
+        return not self.bypasses(None, line, later)
+
+    def bypasses(self, first: int | None, avoided: int, last: int) -> bool:
+        """Whether a thread can go from the item at PTX `first` to that at `last` without `avoided`.
+
+        In one turn, as `reaches` has it, from the kernel's entry for None. Two branches on one
+        condition go the same way: a path that would need it to hold and not to hold is none.
+        Raises `KeyError` as `reaches` does.
+        """
+        (start, start_index) = (0, -1) if first is None else self._place[first]
+        (stop, stop_index), (wall, wall_index) = self._place[last], self._place[avoided]
+        if start == stop:
+            return start_index < stop_index and not (
+                wall == start and start_index < wall_index < stop_index
+            )
+        if wall == start and wall_index > start_index:
+            return False
+        known = self._facts[start] | self._facts[stop]
+        seen, pending = {start}, [start]
         while pending:
             number = pending.pop()
-            if number == block:
-                continue
-            if number == last:
-                return False
-            fresh = [each for each in self._forward[number] if each not in seen]
-            seen.update(fresh)
-            pending.extend(fresh)
-        return True
+            for following in self._forward[number]:
+                if following in seen or contradict(self._edges[number, following], known):
+                    continue
+                if following == stop:
+                    if not (wall == stop and wall_index < stop_index):
+                        return True
+                elif following != wall:
+                    seen.add(following)
+                    pending.append(following)
+        return False
 
     def reaches(self, line: int, later: int) -> bool:
         """Whether a thread can go from the item at PTX `line` to that at `later` in one turn.
@@ -136,7 +157,58 @@ def read(text: str) -> Code:
     _refuse_unreachable(blocks, set(order))
     forward = tuple(tuple(block.forward) for block in blocks)
     reachable = _reachability(blocks, order)
-    return Code(tuple(instructions), tuple(regions), place, reachable, forward, ends)
+    edges, facts = _conditions(blocks, order)
+    return Code(tuple(instructions), tuple(regions), place, reachable, forward, ends, edges, facts)
+
+
+def _conditions(
+    blocks: list[_Block], order: list[int]
+) -> tuple[dict[tuple[int, int], frozenset[Fact]], dict[int, frozenset[Fact]]]:
+    """What holds on each edge of a turn, and in each block whatever path leads there."""
+    inward: dict[int, list[int]] = {number: [] for number in order}
+    for number in order:
+        for following in blocks[number].forward:
+            inward[following].append(number)
+    conditions = _readable_conditions(blocks, order, inward)
+    edges: dict[tuple[int, int], frozenset[Fact]] = {}
+    facts: dict[int, frozenset[Fact]] = {}
+    for number in order:
+        held = [facts[each] | edges[each, number] for each in inward[number]]
+        facts[number] = frozenset.intersection(*held) if held else frozenset()
+        block = blocks[number]
+        edges |= {(number, following): frozenset() for following in block.forward}
+        branch = block.items[-1] if block.items else None
+        if not (isinstance(branch, Statement) and branch.predicate and block.targets):
+            continue
+        taken, otherwise = block.successors[0], block.successors[-1]
+        for following, holds in ((taken, True), (otherwise, False)):
+            if taken != otherwise and (number, following) in edges:
+                edges[number, following] = conditions.implied(branch, holds=holds)
+    return edges, facts
+
+
+def _readable_conditions(
+    blocks: list[_Block], order: list[int], inward: dict[int, list[int]]
+) -> Conditions:
+    """The kernel's predicates; a register read before its writing in a turn has an older value."""
+    dominators: dict[int, int] = {}
+    where: dict[int, int] = {}
+    statements: list[Statement] = []
+    for number in order:
+        above = [dominators[each] for each in inward[number]]
+        dominators[number] = reduce(and_, above, above[0] if above else 0) | 1 << number
+        for item in blocks[number].items:
+            if isinstance(item, Statement):
+                statements.append(item)
+                where[item.line] = number
+
+    def precedes(written: Statement, read: Statement) -> bool:
+        block, later = where[written.line], where[read.line]
+        if block == later:
+            return written.line < read.line
+        return bool(dominators[later] >> block & 1)
+
+    return Conditions(statements, precedes)
 
 
 def _located(item: Statement, around: tuple[Region, ...]) -> Located | None:
