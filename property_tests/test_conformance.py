@@ -11,12 +11,14 @@ from kernel_text import assemblies, functions, orders
 from mutations import OF_WRAPPERS, PUBLISHED, Mutation
 
 from sbo_verify.compiled.conformance import code_reading, read_back
+from sbo_verify.compiled.machine_order import read_machine_code
+from sbo_verify.compiled.nvdisasm import disassemble
 from sbo_verify.compiled.ptx import Statement, scan
 from sbo_verify.device.build import Artefact, build
 from sbo_verify.device.source import KERNELS
 from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
 from sbo_verify.record import CodeReading
-from sbo_verify.verdict import CodeVerdict
+from sbo_verify.verdict import CodeVerdict, MachineVerdict
 from sbo_verify.vocabulary import UnknownInstructionError, parse
 
 # Cases that only a compiled kernel shows: which instructions stand in which order.
@@ -106,6 +108,10 @@ def test_the_compiled_kernel_orders_what_its_row_declares(row: str, cache: Path)
     assert reading.cubin_sha256 == artefact.cubin_sha256
     assert reading.compiler == artefact.compiler
     assert CodeReading.from_json(reading.to_json()) == reading
+    # And ptxas kept what the PTX orders.
+    machine = read_machine_code(artefact.ptx, disassemble(artefact.cubin))
+    assert machine.reasons == []
+    assert machine.verdict is MachineVerdict.KEPT
 
 
 @pytest.mark.parametrize("row", SKELETONS)

@@ -25,6 +25,18 @@ class CodeVerdict(StrEnum):
     NOT_READ = "not read"
 
 
+class MachineVerdict(StrEnum):
+    """Does the machine code keep, in order, the words of every instruction that the PTX has?
+
+    Said of what ptxas made of its input, and never whether that order suffices.
+    """
+
+    KEPT = "kept"
+    LOST = "lost"
+    CANNOT_TELL = "cannot tell"
+    NOT_READ = "not read"
+
+
 class SiliconVerdict(StrEnum):
     """How often the GPU showed a stale tile."""
 
