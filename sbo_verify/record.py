@@ -101,6 +101,11 @@ class CodeReading(Record):
     model's verdict on the program that was read, `unknown` where it could not be judged and empty
     in records that are older; `model_readings` are as in `ModelReading`, `model_notes` say why the
     program was not judged, or in what it differs from the declared one.
+
+    `machine` is what ptxas kept of the PTX's order, a `MachineVerdict`, empty in records that are
+    older; `machine_reasons` speak against "kept" or say why nothing was read, `machine_skeleton` is
+    step label -> words of the machine code in program order, `machine_notes` say what a stronger
+    instruction would have added to the same words, `disassembler` which nvdisasm was used.
     """
 
     kind: ClassVar[str] = "code"
@@ -116,13 +121,19 @@ class CodeReading(Record):
     model: str = ""
     model_readings: dict[str, str] = field(default_factory=dict)
     model_notes: list[str] = field(default_factory=list)
+    machine: str = ""
+    machine_reasons: list[str] = field(default_factory=list)
+    machine_skeleton: list[tuple[str, list[str]]] = field(default_factory=list)
+    machine_notes: list[str] = field(default_factory=list)
+    disassembler: str = ""
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
         """As `Record.from_json`; JSON knows no tuples, so that the pairs are made again."""
         reading = super().from_json(data)
         pairs = [(label, list(instructions)) for label, instructions in reading.skeleton]
-        return replace(reading, skeleton=pairs)
+        words = [(label, list(found)) for label, found in reading.machine_skeleton]
+        return replace(reading, skeleton=pairs, machine_skeleton=words)
 
 
 @dataclass(frozen=True, kw_only=True)

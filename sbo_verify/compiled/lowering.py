@@ -98,13 +98,18 @@ def reach(instruction: SassInstruction) -> int:
 
 def is_read(instruction: SassInstruction) -> bool:
     """Whether an instruction of machine code belongs to those that may order, or be ordered."""
-    return instruction.words[0] in _ROOTS
+    root, *modifiers = instruction.words
+    # A prefetch promises nothing (PTX ISA, "prefetch").
+    prefetches = root in {"CCTL", "UTMACCTL"} and any(word.startswith("PF") for word in modifiers)
+    return root in _ROOTS and not prefetches
 
 
 def is_beside(instruction: SassInstruction) -> bool:
     """Whether it may stand anywhere and change nothing; copies are counted on scoreboard SB0."""
     root = instruction.words[0]
-    return root in _BESIDE or (root == "DEPBAR" and depbar_count(instruction) is None)
+    # ptxas looks at an mbarrier again in a loop of its own, which no PTX line stands for.
+    again = root == "SYNCS" and "PHASECHK" in instruction.words
+    return root in _BESIDE or again or (root == "DEPBAR" and depbar_count(instruction) is None)
 
 
 def is_shown(word: SassInstruction, instruction: Instruction) -> bool:

@@ -11,6 +11,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ from sbo_verify.device.micro_kernel import GpuLostError, LaunchHungError
 from sbo_verify.device.nvrtc import compiler_version
 from sbo_verify.harness.code_model import micro_program, model_of_code, with_model
 from sbo_verify.harness.judgement import Evidence, judge_run
+from sbo_verify.harness.machine_code import with_machine_code
 from sbo_verify.harness.results import lost_record
 from sbo_verify.harness.runner import HANG_FACTOR, HANG_FLOOR_SECONDS
 from sbo_verify.harness.watchdog import Watchdog
@@ -47,6 +49,7 @@ UNKNOWN_COMMIT = ""
 ROOT = Path(__file__).resolve().parents[2]
 # Beyond the launch's own limit and its grace, after which it would have been stopped already.
 WATCHDOG_FACTOR = 4
+ROWS_AT_ONCE = 2
 
 
 # What reads the compiled code of a row; None where the row's code is not this project's.
@@ -193,7 +196,8 @@ def micro_reading(protocol: Protocol, row: Row) -> CodeReading:
     """What the micro-kernel of one row was compiled to, and what the model says of that."""
     artefact = build(protocol, row.variant)
     model = model_of_code(protocol.name, row.variant, micro_program(artefact.ptx))
-    return with_model(code_reading(protocol, row, artefact), model)
+    reading = with_model(code_reading(protocol, row, artefact), model)
+    return with_machine_code(reading, [artefact])
 
 
 def read_code(
@@ -203,14 +207,25 @@ def read_code(
     on_row: Callable[[Row], None],
     read: ReadRow = micro_reading,
 ) -> dict[str, CodeReading | None]:
-    """Build every row, read its PTX back and record it; row name to reading."""
+    """Build every row, read its PTX and its machine code back and record them; name to reading.
+
+    nvdisasm is a process of its own, which works on one row while the next is compiled.
+    """
     readings: dict[str, CodeReading | None] = {}
-    for row in rows:
-        reading = read(protocol, row)
-        if reading is not None:
-            run.append(reading)
-        readings[row.name] = reading
-        on_row(row)
+    chosen = list(rows)
+    with ThreadPoolExecutor(ROWS_AT_ONCE) as pool:
+        pending = [pool.submit(read, protocol, row) for row in chosen]
+        try:
+            for row, each in zip(chosen, pending, strict=True):
+                reading = each.result()
+                if reading is not None:
+                    run.append(reading)
+                readings[row.name] = reading
+                on_row(row)
+        except BaseException:
+            # Ctrl-C, too, must not wait for the rows that nobody will look at.
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return readings
 
 

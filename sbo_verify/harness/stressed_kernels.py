@@ -21,6 +21,7 @@ from sbo_verify.harness.knob_set import KnobSet
 from sbo_verify.harness.knobs import Knobs, generator
 from sbo_verify.harness.live_bench import LiveBench, decide, variant_of
 from sbo_verify.harness.live_knobs import LiveKnobs
+from sbo_verify.harness.machine_code import with_machine_code
 from sbo_verify.harness.producers import imported
 from sbo_verify.harness.runner import Bench, refuse_unfit
 from sbo_verify.harness.session import Plan, ReadRow, StressBench, micro_reading
@@ -113,7 +114,7 @@ def overlap_reading(protocol: Protocol, row: Row) -> CodeReading | None:
         cubin_sha256=_joined(gemm.cubin_sha256, combine.cubin_sha256),
         compiler=gemm.compiler,
     )
-    return with_model(reading, model)
+    return with_machine_code(with_model(reading, model), [gemm, combine])
 
 
 def _together(readings: list[Reading]) -> CodeVerdict:

@@ -32,6 +32,9 @@ class Page:
     code: str
     differences: list[str]
     skeleton: list[tuple[str, str]]
+    machine: str
+    machine_texts: list[str]
+    machine_skeleton: list[tuple[str, str]]
     silicon: str
     counts: str
     bound: str
@@ -71,6 +74,11 @@ def _page(
         code=verdict.code,
         differences=[] if code is None else list(code.differences),
         skeleton=[] if code is None else [(s, "\n".join(found)) for s, found in code.skeleton],
+        machine="" if code is None else code.machine,
+        machine_texts=[] if code is None else [*code.machine_reasons, *code.machine_notes],
+        machine_skeleton=[]
+        if code is None
+        else [(s, "\n".join(found)) for s, found in code.machine_skeleton],
         silicon=verdict.silicon,
         counts=counts_text(verdict.stale, verdict.observations),
         bound=bound_text(verdict.bound),
