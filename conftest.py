@@ -259,6 +259,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="session")
+def cache(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Artefacts of this session alone, so that nothing old is read; all its workers share them."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if _is_worker(pytestconfig) else base) / "artefacts"
+
+
+@pytest.fixture(scope="session")
 def leased_gpu() -> Any:  # noqa: ANN401 - imported lazily
     """The GPU of this process, leased until the process ends."""
     from sbo_verify.device.gpu import open_gpu, usable_gpus  # noqa: PLC0415

@@ -54,12 +54,6 @@ CHOICES = [
 ]
 
 
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Artefacts of this session alone, so that nothing old is read."""
-    return tmp_path_factory.mktemp("artefacts")
-
-
 def read(variant: SignalPublish, cache: Path, kernels: Path = KERNELS) -> Reading:
     artefact = build_combine(variant, kernels=kernels, cache_in=cache)
     return compare(combine_steps(variant), artefact.ptx, COMBINE)

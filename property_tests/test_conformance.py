@@ -85,12 +85,6 @@ SKELETONS = {
 }
 
 
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Artefacts of this session alone, so that nothing old is read."""
-    return tmp_path_factory.mktemp("artefacts")
-
-
 def built(row: str, cache: Path, kernels: Path = KERNELS) -> Artefact:
     variant = SIGNAL_PUBLISH.row(row).variant
     return build(SIGNAL_PUBLISH, variant, kernels=kernels, cache_in=cache)

@@ -56,12 +56,6 @@ def producers() -> dict[str, SignalPublish]:
 PRODUCERS = producers()
 
 
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Artefacts of this session alone, so that nothing old is read."""
-    return tmp_path_factory.mktemp("artefacts")
-
-
 def read(variant: SignalPublish, cache: Path, shape: Shape = SMALL) -> Reading:
     return compare(gemm_steps(variant), build_gemm(shape, variant, cache_in=cache).ptx, GEMM)
 

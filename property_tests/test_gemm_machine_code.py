@@ -28,12 +28,6 @@ SHAPES = [
 ]
 
 
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Artefacts of this session alone, so that nothing old is read."""
-    return tmp_path_factory.mktemp("artefacts")
-
-
 def machine_code(shape: Shape, cache: Path, kernels: Path = KERNELS) -> list[str]:
     """The instructions of one kernel, as nvdisasm prints them."""
     artefact = build_gemm(shape, PUBLISHED, kernels=kernels, cache_in=cache)

@@ -41,7 +41,7 @@ class CodeModel:
         """Whether both programs have one verdict under every reading; None where none was found."""
         if self.answer is None or ModelVerdict.UNKNOWN in {self.verdict, self.declared.verdict}:
             return None
-        return self.answer.readings == self.declared.readings
+        return not _apart(self.declared, self.answer)
 
 
 def micro_program(ptx: str) -> Extracted:
@@ -75,8 +75,7 @@ def model_of_code(protocol_name: str, variant: Variant, program: Extracted) -> C
         return CodeModel(declared, None, [str(error)])
     if answer.verdict is ModelVerdict.UNKNOWN:
         return CodeModel(declared, answer, ["the search of the compiled program was cut off"])
-    notes = [] if answer.readings == declared.readings else _differences(declared, answer)
-    return CodeModel(declared, answer, notes)
+    return CodeModel(declared, answer, _differences(declared, answer))
 
 
 def with_model(reading: CodeReading, model: CodeModel) -> CodeReading:
@@ -95,12 +94,24 @@ def with_model(reading: CodeReading, model: CodeModel) -> CodeReading:
     )
 
 
+def _apart(declared: ModelAnswer, compiled: ModelAnswer) -> list[tuple[str, str, str]]:
+    """The readings under which the verdicts differ: name, declared, compiled.
+
+    A program that a reading is not about has its verdict under it, too.
+    """
+    names = dict.fromkeys((*declared.readings, *compiled.readings))
+    both = [(n, *(a.readings.get(n, a.verdict.value) for a in (declared, compiled))) for n in names]
+    return [(name, one, other) for name, one, other in both if one != other]
+
+
 def _differences(declared: ModelAnswer, compiled: ModelAnswer) -> list[str]:
+    apart = _apart(declared, compiled)
+    if not apart:
+        return []
     notes = [
-        f"model: a stale read is {word} in the compiled program and {declared.readings.get(name)} "
-        f"in the declared one, under the reading {name!r}"
-        for name, word in compiled.readings.items()
-        if word != declared.readings.get(name)
+        f"model: a stale read is {other} in the compiled program and {one} in the declared one, "
+        f"under the reading {name!r}"
+        for name, one, other in apart
     ]
     notes += [f"model, missing in the compiled program: {gap}" for gap in compiled.missing]
     return [*notes, *(f"model, orders the compiled program: {edge}" for edge in compiled.ordering)]

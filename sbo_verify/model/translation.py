@@ -95,7 +95,8 @@ def _wrong_words(v: SignalPublish, site: str, each: Instruction) -> str:
         return "reads from another state space than the site's"
     if each.kind in _CLUSTER and v.join not in CLUSTER_JOINS:
         return "takes the threads of a cluster, and the variant has none"
-    if each.kind is Kind.CLUSTER_WAIT and each.order is not Order.ACQUIRE:
+    # What a copy has not brought yet is neither tile: a read of it is not what is asked about.
+    if each.kind in {Kind.CLUSTER_WAIT, Kind.MBARRIER_WAIT} and each.order is not Order.ACQUIRE:
         return "is no acquire"
     return ""
 
@@ -169,7 +170,7 @@ def _read(instructions: Sequence[Instruction]) -> Iterator[str]:
     elif (
         [kind in _LOAD_COPIES for kind in copied[:2]] != [False, True]
         or copied[:1] != [Kind.MBARRIER_EXPECT]
-        or copied[2:] not in ([Kind.MBARRIER_WAIT], [])
+        or copied[2:] != [Kind.MBARRIER_WAIT]
         or loads[0].space is not Space.SHARED
         or kinds[-1] is not Kind.LOAD
     ):
