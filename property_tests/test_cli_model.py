@@ -16,6 +16,7 @@ import pytest
 
 from sbo_verify.cli import main, model_commands
 from sbo_verify.cli.commands import app
+from sbo_verify.device.build import build
 from sbo_verify.model import Budget, LitmusAnswer, Liveness, judge_litmus
 from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
 
@@ -156,6 +157,41 @@ def test_a_row_that_no_single_change_mends_says_so(
 ) -> None:
     monkeypatch.setattr(model_commands, "single_changes", lambda _variant: {})
     assert "none: no change of a single site is enough" in command("explain", BROKEN)[1]
+
+
+def test_the_compiled_program_of_a_row_is_explained_with_its_steps(command: Command) -> None:
+    code, out, err = command("explain", SOUND, "--compiled")
+    assert (code, err) == (PASS, "")
+    assert re.match(rf"{SOUND}, compiled by nvrtc \S+: a stale read is Forbidden\n", out)
+    assert "the declared program: Forbidden, the same\n" in out
+    assert "\n  producer.drain: cp.async.bulk.wait_group 0\n" in out
+    assert len(out.split("\n\nWhat orders the store before the read (")) == 1 + 2
+    told = json.loads(command("explain", BROKEN, "--compiled", "--json")[1])
+    assert (told["verdict"], told["declared"], told["agrees"]) == ("Allowed", "Allowed", True)
+    assert ["producer.drain", ["cp.async.bulk.wait_group.read 0"]] in told["program"]
+    assert told["answer"]["witness"]
+
+
+@pytest.mark.parametrize(
+    ("change", "exit_code", "said"),
+    [
+        (("wait_group 0", "wait_group.read 0"), 1, "the declared program: Forbidden, another"),
+        (("atom.release", "multimem.red.release"), UNKNOWN, "note: the PTX cannot be read"),
+    ],
+)
+def test_a_compiled_program_that_is_another_or_unread_is_no_pass(
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    change: tuple[str, str],
+    exit_code: int,
+    said: str,
+) -> None:
+    artefact = build(SIGNAL_PUBLISH, SIGNAL_PUBLISH.row(SOUND).variant)
+    changed = replace(artefact, ptx=artefact.ptx.replace(*change))
+    monkeypatch.setattr(model_commands, "build", lambda _protocol, _variant: changed)
+    code, out, _ = command("explain", SOUND, "--compiled")
+    assert code == exit_code
+    assert said in out
 
 
 def test_a_row_is_explained_by_its_hash_too(command: Command) -> None:

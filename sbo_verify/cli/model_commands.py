@@ -11,7 +11,10 @@ import click
 from sbo_verify.cli.commands import app
 from sbo_verify.cli.examination import findings_of
 from sbo_verify.cli.options import SECONDS, as_json, protocol_option
+from sbo_verify.compiled.extraction import Extracted
+from sbo_verify.device.build import build
 from sbo_verify.harness.answers import answers
+from sbo_verify.harness.code_model import CodeModel, micro_program, model_of_code
 from sbo_verify.model import (
     Budget,
     LitmusAnswer,
@@ -24,7 +27,7 @@ from sbo_verify.model import (
 )
 from sbo_verify.model.litmus import read_file
 from sbo_verify.model.worth import Worth, worth
-from sbo_verify.protocol import Row
+from sbo_verify.protocol import Protocol, Row
 from sbo_verify.protocols import protocol_named
 from sbo_verify.report.answers import answers_text
 from sbo_verify.report.picture import draw
@@ -87,29 +90,36 @@ def model_command(
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
     help="Write the stale execution as a picture, too; only for a variant that allows one.",
 )
+@click.option(
+    "--compiled",
+    is_flag=True,
+    help="Explain the program that is read from the variant's compiled PTX.",
+)
 @protocol_option
 @as_json
-def explain_command(variant: str, svg: Path | None, protocol: str, *, as_json: bool) -> int:
+def explain_command(
+    variant: str, svg: Path | None, protocol: str, *, compiled: bool, as_json: bool
+) -> int:
     """Say why a stale read is allowed or forbidden for a variant of the catalogue.
 
     \b
       sbo-verify explain read_wait-release
       sbo-verify explain read_wait-release --svg stale.svg
+      sbo-verify explain read_wait-release --compiled
 
     Allowed: the execution as numbered steps, the ordering that is missing, and every change of a
     single site that would forbid it. Forbidden: the chain of edges that orders the store before
-    the read, each with its rule and its instructions.
+    the read, each with its rule and its instructions. With --compiled it exits with 1 where the
+    compiled program has another verdict than the declared one, with 2 where it has none.
     """  # noqa: D301 - click keeps the lines behind a backspace
     chosen = protocol_named(protocol)
     row = chosen.row(variant)
+    if compiled:
+        return _explain_compiled(chosen, row, svg, as_json=as_json)
     answer = judge(chosen.name, row.variant)
     mending = _mending(row) if answer.verdict is ModelVerdict.ALLOWED else []
     poll = poll_answer(row.variant)  # type: ignore[arg-type]  # judged above, so of its type
-    if svg is not None:
-        if answer.witness is None:
-            message = f"{row.name} allows no stale read, so there is no execution to draw"
-            raise click.UsageError(message)
-        svg.write_text(draw(answer.witness, answer.chains, answer.missing))
+    _draw(row, answer, svg)
     if as_json:
         data = {
             "row": row.name,
@@ -121,6 +131,56 @@ def explain_command(variant: str, svg: Path | None, protocol: str, *, as_json: b
     else:
         click.echo("\n".join(_explanation(row, answer, poll, mending)))
     return ExitCode.UNKNOWN if answer.verdict is ModelVerdict.UNKNOWN else ExitCode.PASS
+
+
+def _explain_compiled(protocol: Protocol, row: Row, svg: Path | None, *, as_json: bool) -> int:
+    """The same of the program in the micro-kernel's PTX; exit code 1 where it is another one."""
+    artefact = build(protocol, row.variant)
+    program = micro_program(artefact.ptx)
+    model = model_of_code(protocol.name, row.variant, program)
+    _draw(row, model.answer, svg)
+    if as_json:
+        data = {
+            "row": row.name,
+            "compiler": artefact.compiler,
+            "program": [
+                [step.label, [str(i) for i in step.instructions]] for step in program.steps
+            ],
+            "verdict": model.verdict.value,
+            "declared": model.declared.verdict.value,
+            "agrees": model.agrees,
+            "notes": model.notes,
+            "answer": None if model.answer is None else model.answer.to_json(),
+        }
+        click.echo(json.dumps(data, indent=2))
+    else:
+        click.echo("\n".join(_explanation_of_code(row, artefact.compiler, program, model)))
+    if model.agrees is None:
+        return ExitCode.UNKNOWN
+    return ExitCode.PASS if model.agrees else ExitCode.FAIL
+
+
+def _explanation_of_code(
+    row: Row, compiler: str, program: Extracted, model: CodeModel
+) -> list[str]:
+    lines = [f"{row.name}, compiled by {compiler}: a stale read is {model.verdict}"]
+    agrees = {True: "the same", False: "another verdict", None: "not to be compared"}
+    lines += [f"the declared program: {model.declared.verdict}, {agrees[model.agrees]}"]
+    lines += [f"note: {note}" for note in model.notes]
+    lines += ["", "The program in the PTX:"]
+    for step in program.steps:
+        held = ", ".join(str(each) for each in step.instructions)
+        lines.append(f"  {step.label}: {held or 'nothing'}")
+    return lines if model.answer is None else [*lines, *_execution(model.answer)]
+
+
+def _draw(row: Row, answer: ModelAnswer | None, svg: Path | None) -> None:
+    if svg is None:
+        return
+    if answer is None or answer.witness is None:
+        message = f"{row.name} allows no stale read, so there is no execution to draw"
+        raise click.UsageError(message)
+    svg.write_text(draw(answer.witness, answer.chains, answer.missing))
 
 
 @app.command("answers")
@@ -193,12 +253,20 @@ def _explanation(row: Row, answer: ModelAnswer, poll: Liveness, mending: list[st
         if word != answer.verdict
     ]
     lines += _liveness("a poll", poll)
+    lines += _execution(answer)
+    if answer.witness is not None:
+        told = mending or ["none: no change of a single site is enough"]
+        lines += ["", "Single changes that forbid it:", *(f"  {change}" for change in told)]
+    return lines
+
+
+def _execution(answer: ModelAnswer) -> list[str]:
+    """The stale execution and what it shows to be missing; or what orders every read."""
+    lines: list[str] = []
     if answer.witness is not None:
         lines += ["", f"An execution with a stale read ({answer.question}):"]
         lines += [f"  {step}" for step in answer.witness]
         lines += ["", "What is missing:", *(f"  {gap}" for gap in answer.missing)]
-        told = mending or ["none: no change of a single site is enough"]
-        lines += ["", "Single changes that forbid it:", *(f"  {change}" for change in told)]
     for question, chain in answer.chains.items():
         lines += ["", f"What orders the store before the read ({question}):"]
         lines += [f"  {number}. {edge}" for number, edge in enumerate(chain, start=1)]
