@@ -13,8 +13,11 @@ from collections.abc import Sequence
 import click
 
 from sbo_verify.cli import gemm_commands as _gemm_commands  # noqa: F401 - adds its commands
+from sbo_verify.cli import inspect_command as _inspect_command  # noqa: F401 - adds its command
 from sbo_verify.cli import model_commands as _model_commands  # noqa: F401 - adds its commands
+from sbo_verify.cli import toolchain_commands as _toolchain_commands  # noqa: F401 - adds its command
 from sbo_verify.cli.commands import app
+from sbo_verify.compiled.nvdisasm import DisassemblerError
 from sbo_verify.device.build import BuildError, CacheError
 from sbo_verify.device.driver import DriverError
 from sbo_verify.device.geometry import GeometryError
@@ -22,11 +25,13 @@ from sbo_verify.device.gpu import NoGpuError
 from sbo_verify.device.kernel_timer import TimingError
 from sbo_verify.device.micro_kernel import ArenaError, GpuLostError
 from sbo_verify.device.nvrtc import ToolchainError
+from sbo_verify.device.ptxas import PtxasError
 from sbo_verify.gemm import GemmArgumentError
 from sbo_verify.harness.judgement import JudgementError
 from sbo_verify.harness.knobs import KnobError
 from sbo_verify.harness.placement import PlacementError
 from sbo_verify.harness.producers import ProducerError
+from sbo_verify.harness.toolchains import MatrixError
 from sbo_verify.model import LitmusError
 from sbo_verify.protocol import RefusedVariantError, UnknownNameError
 from sbo_verify.store import StoreError
@@ -47,6 +52,9 @@ CODES: dict[type[Exception], ExitCode] = {
     NoGpuError: ExitCode.UNKNOWN,
     TimingError: ExitCode.UNKNOWN,
     ToolchainError: ExitCode.UNKNOWN,
+    PtxasError: ExitCode.UNKNOWN,
+    DisassemblerError: ExitCode.UNKNOWN,
+    MatrixError: ExitCode.USAGE,
     GpuLostError: ExitCode.UNKNOWN,
     DriverError: ExitCode.UNKNOWN,
     LitmusError: ExitCode.USAGE,
