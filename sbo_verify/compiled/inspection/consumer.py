@@ -1,0 +1,189 @@
+"""From the poll to the reads of the data, on every path; and loops that can never end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from sbo_verify.compiled.inspection.events import Event, Part
+from sbo_verify.compiled.inspection.function import Read
+from sbo_verify.compiled.inspection.handoffs import HandOff, Side
+from sbo_verify.compiled.inspection.values import defined
+from sbo_verify.compiled.inspection.ways import State
+from sbo_verify.vocabulary import Kind
+
+_WORDS = {
+    "weak": "weak-poll",
+    "volatile": "poll-without-acquire",
+    "relaxed": "poll-without-acquire",
+    "narrow": "narrow-acquire",
+}
+
+
+def signals(read: Read) -> list[list[Event]]:
+    """The polls of a function, those of one signal together."""
+    groups: dict[tuple[str, str], list[Event]] = {}
+    for event in read.events.of(Part.POLL):
+        key = (event.buffer, "") if event.buffer else ("", event.address)
+        groups.setdefault(key, []).append(event)
+    return list(groups.values())
+
+
+def judge_poll(read: Read, polls: list[Event], stored: Iterable[str] | None) -> HandOff | None:
+    """What is known of the reads behind the polls of one signal; None where nothing is read.
+
+    `stored` are the buffers that this file's producers write, None where they are not all known.
+    """
+    reads = [
+        each
+        for each in read.events.of(Part.READ, Part.BULK_READ)
+        if any(read.graph.leads(poll.op, each.op) for poll in polls)
+        and (each.part is Part.BULK_READ or not each.buffer or each.buffer != polls[0].buffer)
+        and (stored is None or not each.buffer or each.buffer in set(stored))
+    ]
+    if not reads:
+        return None
+    strongest = max(polls, key=_strength)
+    hand_off = HandOff(read.function.name, Side.POLL, strongest.op, [each.op for each in reads])
+    hand_off.ordering = [
+        each.op
+        for each in read.events.of(Part.FENCE, Part.PROXY_FENCE, Part.BARRIER)
+        if any(read.graph.before(poll.op, each.op) for poll in polls)
+        and any(read.graph.before(each.op, data.op) for data in reads)
+    ]
+    for data in read.first_of_each(reads):
+        followed = read.following(data, *polls)
+        if followed.given_up:
+            hand_off.doubt(f"line {data.op.line}: not followed: {followed.given_up}")
+        for state in followed.ways.states(data):
+            _judge(followed, hand_off, polls, data, state)
+    _judge_non_coherent(hand_off, reads, stored)
+    for op in read.unread(polls[0]):
+        hand_off.doubt(f"line {op.line}: {op.mnemonic} is not read")
+    return hand_off
+
+
+def _strength(event: Event) -> bool:
+    order = event.instruction.order if event.instruction else None
+    return order is not None and order.value in {"acquire", "acq_rel"}
+
+
+def _judge_non_coherent(
+    hand_off: HandOff, reads: list[Event], stored: Iterable[str] | None
+) -> None:
+    """Constant data is read that way too: only where nothing else can be the data is it a fault."""
+    bad = [each for each in reads if each.instruction and each.instruction.kind is Kind.LOAD_NC]
+    if not bad:
+        return
+    known = stored is not None and any(each.buffer in set(stored) for each in bad)
+    if known or len(bad) == len(reads):
+        hand_off.add("non-coherent-read", bad[0].op, hand_off.op)
+    else:
+        hand_off.doubt(
+            f"line {bad[0].op.line}: {bad[0].op.mnemonic} is outside the memory model; "
+            "whether it reads handed-over data is not known"
+        )
+
+
+def _judge(read: Read, hand_off: HandOff, polls: list[Event], data: Event, state: State) -> None:
+    near = [poll for poll in polls if read.graph.before(poll.op, data.op)]
+    relevant = near or polls
+    lines = {poll.op.line for poll in relevant}
+    gave_up = [line for what, line in state.own if what == "t" and line in lines]
+    if gave_up:
+        hand_off.doubt(
+            f"line {gave_up[0]}: the poll may give up, and the data is read all the same"
+        )
+    if any(what == "t" for what, _ in _given_up(read, relevant)):
+        note = "what follows a poll that gave up does not use the data"
+        if note not in hand_off.provided:
+            hand_off.provided.append(note)
+    own = [word for (what, line), word in state.own.items() if what == "p" and line in lines]
+    if own:
+        _judge_word(hand_off, data, relevant, own[0])
+        return
+    seen = [
+        word
+        for (what, line, turn), word in state.seen.items()
+        if what == "p" and line in lines and (turn or not near)
+    ]
+    for word in seen:
+        _judge_word(hand_off, data, relevant, word)
+    if not seen:
+        _not_told(read, hand_off, relevant, data, state)
+
+
+def _given_up(read: Read, polls: list[Event]) -> Iterator[tuple[str, int]]:
+    for poll in polls:
+        loop = read.graph.loop_of(poll.op)
+        if loop is None:
+            continue
+        tests = read.events.tested_by[id(poll.op)]
+        for number in loop:
+            block = read.graph.blocks[number]
+            leaves = any(each not in loop for each in block.successors)
+            if (
+                leaves
+                and block.branch
+                and block.branch.guard
+                and block.branch.guard[0] not in tests
+            ):
+                yield "t", poll.op.line
+
+
+def _not_told(read: Read, hand_off: HandOff, polls: list[Event], data: Event, state: State) -> None:
+    """A thread that reads without having polled or passed a barrier behind a poll."""
+    if all(read.apart(poll, state) for poll in polls):
+        return
+    other = [op for poll in polls for op in read.unmodelled(poll, data)]
+    pollers = 0
+    for poll in polls:
+        pollers |= read.ways.mask(poll)
+    per_thread = any(
+        (key, not positive, leaves) in state.literals
+        for poll in polls
+        for key, positive, leaves in read.ways.literals(poll)
+        if key.startswith("elect")
+    )
+    if other:
+        hand_off.doubt(f"line {other[0].line}: {other[0].mnemonic} may order the reading threads")
+    elif state.mask & ~pollers or per_thread:
+        hand_off.add("lanes-not-ordered", data.op, polls[0].op)
+    else:
+        hand_off.doubt(f"line {data.op.line}: a way leads to this read around the poll")
+
+
+def _judge_word(hand_off: HandOff, data: Event, polls: list[Event], word: str) -> None:
+    if word in _WORDS:
+        hand_off.add(_WORDS[word], polls[0].op, data.op)
+    elif data.part is Part.BULK_READ and word != "proxied":
+        hand_off.add("load-without-proxy-fence", data.op, polls[0].op)
+
+
+def endless_loops(read: Read) -> Iterator[HandOff]:
+    """Loops that no turn can end, behind a load: the load was taken out of them."""
+    for loop in read.graph.loops:
+        ops = [op for number in loop for op in read.graph.blocks[number].ops]
+        inside = [read.graph.blocks[number] for number in sorted(loop)]
+        leaves = [b.branch for b in inside if any(each not in loop for each in b.successors)]
+        ends = any(not read.graph.blocks[number].successors for number in loop)
+        memory = any(read.graph.home[id(each.op)][0] in loop for each in read.events.all)
+        changed = {name for op in ops for name in defined(op)}
+        stuck = all(
+            each is not None and each.guard and each.guard[0] not in changed for each in leaves
+        )
+        if ends or memory or not stuck:
+            continue
+        head = min(loop)
+        blocks = read.graph.blocks
+        place = next(
+            (o for n in sorted(loop) for o in [*blocks[n].ops, blocks[n].branch] if o), None
+        )
+        loads = [
+            each
+            for each in read.events.of(Part.READ)
+            if read.graph.ahead[read.graph.home[id(each.op)][0]] >> head & 1
+        ]
+        if place is not None and loads:
+            hand_off = HandOff(read.function.name, Side.SPIN, place, [loads[-1].op])
+            hand_off.add("hoisted-spin", place, loads[-1].op)
+            yield hand_off

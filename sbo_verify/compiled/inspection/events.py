@@ -1,0 +1,277 @@
+"""The instructions of a function that take part in a hand-off, and what each may be in it.
+
+Which store is data and which is a signal is not written in PTX. A signal is found by its shape: a
+load that a loop waits on is a poll; an integer atomic, a strong store, or a store to a polled
+buffer is a publish. Source: PTX ISA 9.0, "Memory Consistency Model", "Asynchronous Operations".
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from sbo_verify.compiled.inspection.graph import Graph
+from sbo_verify.compiled.inspection.text import Op
+from sbo_verify.compiled.inspection.values import Term, Values, defined, stable
+from sbo_verify.vocabulary import Instruction, Kind, Order, Space, UnknownInstructionError, parse
+
+
+class Part(StrEnum):
+    """What an instruction is in a hand-off."""
+
+    STORE = "store"
+    BULK_STORE = "bulk store"
+    SHARED_STORE = "shared store"
+    COMMIT = "commit"
+    WAIT = "wait"
+    FENCE = "fence"
+    PROXY_FENCE = "proxy fence"
+    BARRIER = "barrier"
+    ARRIVE = "arrive"
+    CLUSTER_ARRIVE = "cluster arrive"
+    CLUSTER_WAIT = "cluster wait"
+    OTHER_SYNC = "other synchronization"
+    PUBLISH = "publish"
+    POLL = "poll"
+    READ = "read"
+    BULK_READ = "bulk read"
+    UNREAD = "unread"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Event:
+    """One instruction with its part; `buffer` is the base of its address, "" where unknown."""
+
+    op: Op
+    part: Part
+    instruction: Instruction | None = None
+    buffer: str = ""
+    address: str = ""
+    barrier: str = ""
+
+
+@dataclass
+class Events:
+    """A function's events in the order of the text."""
+
+    all: list[Event] = field(default_factory=list)
+    # Result registers of polls and the predicates that depend on them.
+    tested_by: dict[int, frozenset[str]] = field(default_factory=dict)
+
+    def of(self, *parts: Part) -> list[Event]:
+        """Those with one of the parts."""
+        return [each for each in self.all if each.part in parts]
+
+
+# Order nothing that a hand-off could lean on.
+_SILENT = re.compile(
+    r"(mma|wmma|ldmatrix|movmatrix|tex|tld4|suld|txq|griddepcontrol|createpolicy|applypriority"
+    r"|discard|prefetchu|cp\.async\.bulk\.prefetch|fence\.(proxy\.tensormap|mbarrier_init)"
+    r"|mbarrier\.(inval|init)|nanosleep|istypep|tensormap|trap|brkpt|stacksave|stackrestore|alloca"
+    r"|bmsk|szext|tanh|dp2a|dp4a|vset|vadd|vsub|vmin|vmax|wgmma|tcgen05\.(ld|alloc|dealloc)|clusterlaunchcontrol)\b"
+)
+_SILENT_CALLS = ("vprintf", "__assertfail", "malloc", "free")
+_SYNC = ("mbarrier", "cp.async.mbarrier")
+_FLOATS = re.compile(r"\.(f16|f32|f64|bf16|f16x2|bf16x2|v[248])\b")
+
+
+def events_of(
+    graph: Graph, values: Values, harmless_calls: frozenset[str], in_shared: frozenset[str]
+) -> Events:
+    """The events of a function.
+
+    `harmless_calls` are functions known to hold none; `in_shared` are variables in shared memory.
+    """
+    reachable = [op for number in sorted(graph.reachable) for op in graph.blocks[number].ops]
+    raw = [
+        each
+        for op in reachable
+        if (each := _event(op, values, harmless_calls, in_shared)) is not None
+    ]
+    taint = _Taint(graph, reachable)
+    polls = {id(each.op) for each in raw if _is_poll(each, graph, values, taint)}
+    polled = {_place(each) for each in raw if id(each.op) in polls}
+    buffers = {each.buffer for each in raw if id(each.op) in polls and each.buffer}
+    found = Events()
+    for each in raw:
+        part = each.part
+        poll = id(each.op) in polls
+        if poll or (part is Part.READ and _place(each) in polled):
+            part = Part.POLL
+        elif part is Part.STORE and _one_word(each) and each.buffer in buffers:
+            part = Part.PUBLISH
+        event = Event(each.op, part, each.instruction, each.buffer, each.address, each.barrier)
+        found.all.append(event)
+        if part is Part.POLL:
+            found.tested_by[id(each.op)] = taint.of(each.op)
+    return found
+
+
+def _place(event: Event) -> tuple[str, str]:
+    return (event.buffer, event.address)
+
+
+def _one_word(event: Event) -> bool:
+    return _FLOATS.search(event.op.mnemonic) is None
+
+
+def _event(
+    op: Op, values: Values, harmless_calls: frozenset[str], in_shared: frozenset[str]
+) -> Event | None:
+    if _SILENT.match(op.mnemonic) and not op.mnemonic.startswith("cp.async.bulk.tensor"):
+        return None
+    if op.mnemonic.startswith("call"):
+        harmless = any(
+            name.strip() in harmless_calls or name.strip() in _SILENT_CALLS for name in op.operands
+        )
+        return None if harmless else Event(op, Part.UNREAD)
+    if op.mnemonic.startswith("cp.reduce.async.bulk"):
+        return _memory(op, Part.BULK_STORE, Instruction(Kind.BULK_STORE), values)
+    if re.match(r"(bar|barrier\.cta|barrier)\.arrive\b", op.mnemonic):
+        return Event(op, Part.ARRIVE, barrier=_barrier_name(op, values))
+    try:
+        instruction = parse(op.mnemonic, op.operands[0] if op.operands else "")
+    except (UnknownInstructionError, ValueError):
+        sync = op.mnemonic.startswith(_SYNC)
+        return Event(op, Part.OTHER_SYNC if sync else Part.UNREAD)
+    return None if instruction is None else _known(op, instruction, values, in_shared)
+
+
+_PARTS = {
+    Kind.COMMIT_GROUP: Part.COMMIT,
+    Kind.WAIT_GROUP: Part.WAIT,
+    Kind.FENCE: Part.FENCE,
+    Kind.PROXY_FENCE: Part.PROXY_FENCE,
+    Kind.CTA_BARRIER: Part.BARRIER,
+    Kind.CTA_BARRIER_RED: Part.BARRIER,
+    Kind.WARP_BARRIER: Part.OTHER_SYNC,
+    Kind.CLUSTER_ARRIVE: Part.CLUSTER_ARRIVE,
+    Kind.CLUSTER_WAIT: Part.CLUSTER_WAIT,
+    Kind.MBARRIER_ARRIVE: Part.OTHER_SYNC,
+    Kind.MBARRIER_EXPECT: Part.OTHER_SYNC,
+    Kind.MBARRIER_WAIT: Part.OTHER_SYNC,
+    Kind.BULK_STORE: Part.BULK_STORE,
+    Kind.TENSOR_STORE: Part.BULK_STORE,
+    Kind.BULK_LOAD: Part.BULK_READ,
+    Kind.TENSOR_LOAD: Part.BULK_READ,
+    Kind.LOAD: Part.READ,
+    Kind.LOAD_NC: Part.READ,
+    Kind.STORE: Part.STORE,
+    Kind.ATOM: Part.PUBLISH,
+    Kind.RED: Part.PUBLISH,
+}
+
+
+def _known(  # noqa: PLR0911 - one return for each kind
+    op: Op, instruction: Instruction, values: Values, in_shared: frozenset[str]
+) -> Event | None:
+    part = _PARTS.get(instruction.kind)
+    if part is None:
+        return None
+    if part is Part.BARRIER:
+        return Event(op, part, instruction, barrier=_barrier_name(op, values))
+    event = _memory(op, part, instruction, values)
+    if event.buffer.startswith("__local_depot"):
+        return None
+    shared = instruction.space is Space.SHARED or event.buffer in in_shared
+    if shared and part in {Part.STORE, Part.PUBLISH}:
+        return Event(op, Part.SHARED_STORE, instruction, event.buffer, event.address)
+    if shared and part is Part.READ:
+        return None
+    if part is Part.PUBLISH and not _one_word(event):
+        return Event(op, Part.STORE, instruction, event.buffer, event.address)
+    strong = instruction.order not in {None, Order.WEAK}
+    if part is Part.STORE and strong and _one_word(event):
+        return Event(op, Part.PUBLISH, instruction, event.buffer, event.address)
+    return event
+
+
+def _memory(op: Op, part: Part, instruction: Instruction, values: Values) -> Event:
+    """An access with the buffer it goes to; a bulk store's is where it reads from."""
+    addresses = [each for each in op.operands if each.startswith("[")]
+    if not addresses:
+        return Event(op, part, instruction)
+    written = addresses[0]
+    found = values.address(written)
+    text = found.text if isinstance(found, Term) and stable(found) else written
+    return Event(op, part, instruction, found.base if found else "", text)
+
+
+def source_buffer(event: Event, values: Values) -> str:
+    """The shared-memory buffer that a bulk store reads; "" where it is unknown."""
+    addresses = [each for each in event.op.operands if each.startswith("[")]
+    found = values.address(addresses[1]) if len(addresses) > 1 else None
+    return found.base if found else ""
+
+
+def _barrier_name(op: Op, values: Values) -> str:
+    position = 1 if ".red" in op.mnemonic else 0
+    if len(op.operands) <= position:
+        return "0"
+    value = values.of(op.operands[position])
+    if value is None or not stable(value):
+        return op.operands[position]
+    return value.text if isinstance(value, Term) else str(int(value.numbers[0]))
+
+
+class _Taint:
+    """Which registers depend on a load's result."""
+
+    def __init__(self, graph: Graph, ops: list[Op]) -> None:
+        self._users: dict[str, list[Op]] = {}
+        for op in ops:
+            for operand in op.operands:
+                for name in re.findall(r"[%A-Za-z_$][\w$.']*", operand):
+                    self._users.setdefault(name, []).append(op)
+        self._graph = graph
+        self._known: dict[int, frozenset[str]] = {}
+
+    def of(self, op: Op) -> frozenset[str]:
+        """The registers that depend on what `op` writes, its own included."""
+        if id(op) not in self._known:
+            reached = set(defined(op))
+            pending = list(reached)
+            while pending:
+                for user in self._users.get(pending.pop(), []):
+                    if user.mnemonic.split(".")[0] in {"ld", "atom"}:
+                        continue
+                    new = set(defined(user)) - reached
+                    reached |= new
+                    pending.extend(new)
+            self._known[id(op)] = frozenset(reached)
+        return self._known[id(op)]
+
+
+def _is_poll(  # noqa: PLR0911 - one return for each kind
+    event: Event, graph: Graph, values: Values, taint: _Taint
+) -> bool:
+    """A load or atomic of one place, again and again, whose result ends a loop."""
+    if event.part not in {Part.READ, Part.PUBLISH} or event.instruction is None:
+        return False
+    if event.instruction.kind not in {Kind.LOAD, Kind.ATOM, Kind.LOAD_NC}:
+        return False
+    if not _one_word(event):
+        return False
+    if event.instruction.kind is Kind.LOAD and event.instruction.order is Order.ACQUIRE:
+        return True
+    loop = graph.loop_of(event.op)
+    if loop is None or not _fixed_in(loop, event, graph, values):
+        return False
+    results = taint.of(event.op)
+    for number in loop:
+        branch = graph.blocks[number].branch
+        leaves = any(each not in loop for each in graph.blocks[number].successors)
+        if leaves and branch is not None and branch.guard and branch.guard[0] in results:
+            return True
+    return False
+
+
+def _fixed_in(loop: frozenset[int], event: Event, graph: Graph, values: Values) -> bool:
+    """Whether every turn of a loop loads the same place."""
+    address = next((each for each in event.op.operands if each.startswith("[")), "")
+    found = values.address(address)
+    if found is not None and stable(found):
+        return True
+    definitions = values.definitions(values.register_of(address))
+    return all(graph.home[id(op)][0] not in loop for op in definitions if id(op) in graph.home)

@@ -1,0 +1,124 @@
+"""What a thread knows of its stores and polls, and what each ordering instruction adds to that.
+
+Source: PTX ISA 9.0, "cp.async.bulk.wait_group", "membar / fence", "Memory Consistency Model".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping
+from typing import TypeVar
+
+from sbo_verify.compiled.inspection.events import Event
+from sbo_verify.vocabulary import Kind, Order, Scope, Space
+
+# (what, PTX line): "s" a tile store, "o" earlier ones of the same instruction, "h" a write to
+# shared memory, "p" a poll, "t" a poll that was given up; `turn` says whether a barrier stood
+# behind it in the same turn of the loop.
+Key = tuple[str, int]
+SeenKey = tuple[str, int, bool]
+Literal = tuple[str, bool, frozenset[str]]
+_AnyKey = TypeVar("_AnyKey", Key, SeenKey)
+
+# From bad to good. "committed N" has N newer groups behind it.
+_COMMITTED = [f"committed {newer}" for newer in range(9)]
+STORE_RANK = ["issued", *_COMMITTED, "read", "done", "narrow", "released"]
+POLL_RANK = ["weak", "volatile", "relaxed", "narrow", "acquired", "proxied"]
+SHARED_RANK = ["dirty", "fenced"]
+_RANK = {
+    word: rank for ranks in (STORE_RANK, POLL_RANK, SHARED_RANK) for rank, word in enumerate(ranks)
+}
+WIDE = {Scope.GPU, Scope.SYS}
+
+
+def worse(first: str, second: str) -> str:
+    """The worse of two words of one list."""
+    return first if _RANK[first] <= _RANK[second] else second
+
+
+def passed_on(what: str, word: str) -> str:
+    """What a barrier tells others: a store's release is the releasing thread's alone."""
+    return "done" if word in {"narrow", "released"} and what in "so" else word
+
+
+def issue(own: dict[Key, str], line: int) -> None:
+    """A bulk store is issued; what the same instruction stored before is kept apart."""
+    before = own.get(("s", line))
+    if before is not None:
+        older = own.get(("o", line), before)
+        own["o", line] = worse(older, before)
+    own["s", line] = "issued"
+
+
+def commit(own: dict[Key, str]) -> None:
+    """A group closes over the thread's own stores, and those before it are one group older."""
+    for key, word in own.items():
+        if key[0] in "so" and word == "issued":
+            own[key] = _COMMITTED[0]
+        elif word in _COMMITTED[:-1]:
+            own[key] = _COMMITTED[_COMMITTED.index(word) + 1]
+
+
+def wait(own: dict[Key, str], event: Event) -> None:
+    """The thread waits until at most N of its newest groups are pending."""
+    instruction = event.instruction
+    pending = instruction.groups if instruction is not None else None
+    if instruction is None or pending is None:
+        return
+    for key, word in own.items():
+        covered = word in _COMMITTED and _COMMITTED.index(word) >= pending
+        if instruction.source_only and covered:
+            own[key] = "read"
+        elif covered or (word == "read" and pending == 0 and not instruction.source_only):
+            own[key] = "done"
+
+
+def fence(own: dict[Key, str], seen: dict[SeenKey, str], event: Event) -> None:
+    """What was drained or seen before it is released or acquired, at its scope.
+
+    A load at a narrow scope stays what it is: it is not morally strong with another CTA's write.
+    """
+    instruction = event.instruction
+    if instruction is None or instruction.order not in {Order.ACQ_REL, Order.SC}:
+        return
+    wide = instruction.scope in WIDE
+    after = {
+        "done": "released" if wide else "narrow",
+        "narrow store": "released" if wide else "narrow",
+        "relaxed": "acquired" if wide else "narrow",
+        "volatile": "acquired" if wide else "narrow",
+    }
+    _change(own, after)
+    _change(seen, after)
+
+
+def _change(facts: MutableMapping[_AnyKey, str], after: Mapping[str, str]) -> None:
+    for key, word in facts.items():
+        store = word == "narrow" and key[0] in "so"
+        facts[key] = after.get("narrow store" if store else word, word)
+
+
+def proxy_fence(own: dict[Key, str], seen: dict[SeenKey, str], event: Event) -> None:
+    """Shared memory becomes visible to bulk stores, acquired data to bulk loads."""
+    space = event.instruction.space if event.instruction else Space.ANY
+    after: dict[str, str] = {}
+    if space in {Space.ANY, Space.SHARED}:
+        after["dirty"] = "fenced"
+    if space in {Space.ANY, Space.GLOBAL}:
+        after["acquired"] = "proxied"
+    _change(own, after)
+    _change(seen, after)
+
+
+def strength(event: Event) -> str:
+    """How strong a poll is."""
+    instruction = event.instruction
+    order = instruction.order if instruction else None
+    if order is Order.RELAXED and instruction and instruction.scope not in WIDE:
+        return "narrow"
+    if order in {Order.ACQUIRE, Order.ACQ_REL, Order.SC}:
+        return "acquired" if instruction and instruction.scope in WIDE else "narrow"
+    if order is Order.VOLATILE:
+        return "volatile"
+    if order is Order.RELAXED and instruction and instruction.kind is not Kind.LOAD_NC:
+        return "relaxed"
+    return "weak"

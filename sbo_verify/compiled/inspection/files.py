@@ -1,0 +1,134 @@
+"""A whole PTX file: which publishes and polls belong together, and the verdict on each hand-off.
+
+A publish counts as a hand-off where tile stores can come before it. Where the file polls signals
+too, a relaxed atomic on another known buffer is a counter; it is listed, and not judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+from sbo_verify.compiled.inspection.consumer import endless_loops, judge_poll, signals
+from sbo_verify.compiled.inspection.events import Event, Part
+from sbo_verify.compiled.inspection.function import Read, read_function
+from sbo_verify.compiled.inspection.handoffs import HandOff, HandOffVerdict
+from sbo_verify.compiled.inspection.producer import (
+    direct,
+    fenced,
+    judge_publish,
+    judge_sources,
+    publishes,
+    releases,
+)
+from sbo_verify.compiled.inspection.text import Function, Module, Op, read_module
+
+
+class UnknownKernelError(ValueError):
+    """A kernel that the file does not hold; the message names those that it does."""
+
+
+@dataclass
+class Inspection:
+    """The hand-offs of a file, and what was seen and not judged, each with its instruction."""
+
+    module: Module
+    functions: list[str]
+    hand_offs: list[HandOff] = field(default_factory=list)
+    not_judged: list[tuple[Op, str]] = field(default_factory=list)
+
+    @property
+    def verdict(self) -> HandOffVerdict | None:
+        """The worst of all; None where the file hands nothing over."""
+        found = {each.verdict for each in self.hand_offs}
+        ranked = (HandOffVerdict.NOT_ORDERED, HandOffVerdict.CANNOT_TELL, HandOffVerdict.ORDERED)
+        return next((each for each in ranked if each in found), None)
+
+
+def inspect_ptx(text: str, kernel: str | None = None) -> Inspection:
+    """Judge the hand-offs of a PTX file, or of one of its kernels.
+
+    Raises `PtxError`, with the line, for text that cannot be read, and `UnknownKernelError`.
+    """
+    module = read_module(text)
+    chosen = [each for each in module.functions if kernel in {None, each.name}]
+    if not chosen:
+        raise UnknownKernelError(_no_kernel(module, kernel or ""))
+    harmless = _harmless(module)
+    reads = [read_function(module, each, harmless) for each in chosen if each.name not in harmless]
+    inspection = Inspection(module, [each.name for each in chosen])
+    candidates = [(read, event, stores) for read in reads for event, stores in publishes(read)]
+    polled = {poll.buffer for read in reads for group in signals(read) for poll in group}
+    judged: list[tuple[Event, list[Event]]] = []
+    for read, event, stores in candidates:
+        if (why := _no_signal(read, event, stores, polled, candidates)) is not None:
+            inspection.not_judged.append((event.op, why))
+        else:
+            judged.append((event, stores))
+            inspection.hand_offs.append(judge_publish(read, event, stores))
+    inspection.hand_offs += [each for read in reads for each in judge_sources(read)]
+    inspection.hand_offs += _polls(reads, judged)
+    inspection.hand_offs += [each for read in reads for each in endless_loops(read)]
+    return inspection
+
+
+def _no_signal(
+    read: Read,
+    event: Event,
+    stores: list[Event],
+    polled: set[str],
+    candidates: list[tuple[Read, Event, list[Event]]],
+) -> str | None:
+    """Why a publish is taken for no signal; None where it is one."""
+    strong = releases(event) or fenced(read, event)
+    if strong or not event.buffer or (event.buffer in polled and _near(read, event, stores)):
+        return None
+    if polled - {""} and "" not in polled and event.buffer not in polled:
+        return "a relaxed write to a buffer that no loop of this file polls"
+    others = [other for r, other, near in candidates if r is read and _near(r, other, near)]
+    if not _near(read, event, stores) and others:
+        same = any(other.buffer == event.buffer for other in others)
+        return None if same else "a relaxed write before the tile's store"
+    return None
+
+
+def _near(read: Read, event: Event, stores: list[Event]) -> bool:
+    return any(direct(read, store, event) for store in stores)
+
+
+def _polls(reads: list[Read], judged: list[tuple[Event, list[Event]]]) -> Iterator[HandOff]:
+    """The polls of signals that hand something over, or that this file does not write."""
+    written = {e.buffer for read in reads for e in read.events.of(Part.PUBLISH) if e.buffer}
+    published = {event.buffer for event, _ in judged}
+    stores = [store for _, group in judged for store in group]
+    known = bool(stores) and all(each.part is Part.STORE and each.buffer for each in stores)
+    stored = sorted({each.buffer for each in stores}) if known else None
+    for read in reads:
+        for group in signals(read):
+            buffer = group[0].buffer
+            if buffer in written and buffer not in published and "" not in published:
+                continue
+            here = stored if buffer and buffer in published else None
+            if (hand_off := judge_poll(read, group, here)) is not None:
+                yield hand_off
+
+
+def _harmless(module: Module) -> frozenset[str]:
+    """Functions that hold no event, and so cannot take part in a hand-off when they are called."""
+    harmless: set[str] = set()
+    for function in module.functions:
+        if not function.entry and _silent(module, function, harmless):
+            harmless.add(function.name)
+    return frozenset(harmless)
+
+
+def _silent(module: Module, function: Function, harmless: set[str]) -> bool:
+    return not read_function(module, function, harmless).events.all
+
+
+def _no_kernel(module: Module, name: str) -> str:
+    names = [each.name for each in module.functions]
+    near = get_close_matches(name, names, n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"it holds: {', '.join(names)}"
+    return f"no kernel {name!r} in the file; {hint}"

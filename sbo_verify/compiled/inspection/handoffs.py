@@ -1,0 +1,67 @@
+"""The verdict on each hand-off: ordered, not ordered, or cannot tell, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from sbo_verify.compiled.inspection.text import Op
+
+
+class HandOffVerdict(StrEnum):
+    """Is the data ordered before the signal, or the signal before the reads, on every path?"""
+
+    ORDERED = "ordered"
+    NOT_ORDERED = "not ordered"
+    CANNOT_TELL = "cannot tell"
+
+
+class Side(StrEnum):
+    """Which part of a hand-off was judged."""
+
+    PUBLISH = "publish"
+    POLL = "poll"
+    SOURCE = "source of a bulk store"
+    SPIN = "spin"
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A rule that a hand-off breaks: at `op`, because of `cause` (a store, a poll, a fence)."""
+
+    rule: str
+    op: Op
+    cause: Op | None = None
+    detail: str = ""
+
+
+@dataclass
+class HandOff:
+    """One hand-off: `op` publishes, polls, stores or spins; `data` is what it hands over."""
+
+    function: str
+    side: Side
+    op: Op
+    data: list[Op] = field(default_factory=list)
+    ordering: list[Op] = field(default_factory=list)
+    broken: list[Broken] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    provided: list[str] = field(default_factory=list)
+
+    @property
+    def verdict(self) -> HandOffVerdict:
+        """Not ordered comes before cannot tell, and that before ordered."""
+        if self.broken:
+            return HandOffVerdict.NOT_ORDERED
+        return HandOffVerdict.CANNOT_TELL if self.unknown else HandOffVerdict.ORDERED
+
+    def add(self, rule: str, op: Op, cause: Op | None, detail: str = "") -> None:
+        """Note a broken rule once for each pair of instructions."""
+        broken = Broken(rule, op, cause, detail)
+        if broken not in self.broken:
+            self.broken.append(broken)
+
+    def doubt(self, why: str) -> None:
+        """Note once why nothing can be said."""
+        if why not in self.unknown:
+            self.unknown.append(why)

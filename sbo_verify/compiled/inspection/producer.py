@@ -1,0 +1,231 @@
+"""From the tile's stores to the signal that publishes them, on every path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sbo_verify.compiled.inspection.events import Event, Part, source_buffer
+from sbo_verify.compiled.inspection.facts import WIDE
+from sbo_verify.compiled.inspection.function import Read
+from sbo_verify.compiled.inspection.handoffs import HandOff, Side
+from sbo_verify.compiled.inspection.text import Op
+from sbo_verify.compiled.inspection.ways import State
+from sbo_verify.vocabulary import Order
+
+_RELEASING = {Order.RELEASE, Order.ACQ_REL, Order.SC}
+_STORES = (Part.STORE, Part.BULK_STORE)
+
+
+def publishes(read: Read) -> Iterator[tuple[Event, list[Event]]]:
+    """Each instruction that may publish, with the tile stores that can come before it."""
+    stores = read.first_of_each(read.events.of(*_STORES))
+    for event in read.events.of(Part.PUBLISH):
+        before = [
+            each
+            for each in stores
+            if read.graph.leads(each.op, event.op) and not _same_place(each, event)
+        ]
+        if before:
+            yield event, before
+
+
+def _same_place(store: Event, signal: Event) -> bool:
+    return bool(store.buffer) and (store.buffer, store.address) == (signal.buffer, signal.address)
+
+
+def direct(read: Read, store: Event, signal: Event) -> bool:
+    """Whether the signal follows the store in one turn of every loop."""
+    return read.graph.before(store.op, signal.op)
+
+
+def releases(event: Event) -> bool:
+    """Whether the publishing instruction is a release itself."""
+    return event.instruction is not None and event.instruction.order in _RELEASING
+
+
+def fenced(read: Read, event: Event) -> bool:
+    """Whether a fence stands on a path to the publish."""
+    return any(read.graph.before(each.op, event.op) for each in read.events.of(Part.FENCE))
+
+
+def judge_publish(read: Read, event: Event, stores: list[Event]) -> HandOff:
+    """What is known of one publish and all the stores before it."""
+    hand_off = HandOff(read.function.name, Side.PUBLISH, event.op, [each.op for each in stores])
+    hand_off.ordering = _ordering(read, event, stores)
+    covered = False
+    for store in stores:
+        followed = read.following(store, event)
+        if followed.given_up:
+            hand_off.doubt(f"line {store.op.line}: not followed: {followed.given_up}")
+        for state in followed.ways.states(event):
+            covered |= _judge(followed, hand_off, event, store, state)
+    for op in read.unread(event):
+        hand_off.doubt(f"line {op.line}: {op.mnemonic} is not read")
+    if not hand_off.broken:
+        if not any(direct(read, each, event) for each in stores):
+            hand_off.doubt("the signal stands before the store: which tile it is for is not known")
+        if not covered:
+            hand_off.doubt("no way from a store to the signal was followed")
+    return hand_off
+
+
+def _ordering(read: Read, event: Event, stores: list[Event]) -> list[Op]:
+    between = read.events.of(
+        Part.WAIT, Part.BARRIER, Part.FENCE, Part.CLUSTER_ARRIVE, Part.CLUSTER_WAIT
+    )
+    return [
+        each.op
+        for each in between
+        if read.graph.before(each.op, event.op)
+        and any(read.graph.before(store.op, each.op) for store in stores)
+    ]
+
+
+def _judge(read: Read, hand_off: HandOff, event: Event, store: Event, state: State) -> bool:
+    """Judge one store in one state; True where the state says something of it."""
+    line = store.op.line
+    words = [state.own[key] for key in (("s", line), ("o", line)) if key in state.own]
+    own = bool(words)
+    near = direct(read, store, event)
+    joined = [state.seen[k] for k in (("s", line, True), ("o", line, True)) if k in state.seen]
+    if not near:
+        joined += [state.seen[k] for k in (("s", line, False),) if k in state.seen]
+    if not read.alone(store, state):
+        if joined:
+            words += joined
+        elif not read.apart(store, state):
+            _not_joined(read, hand_off, event, store, near=near)
+            return own
+    for word in words:
+        _judge_word(read, hand_off, event, store, word)
+    return bool(words)
+
+
+def _not_joined(read: Read, hand_off: HandOff, event: Event, store: Event, *, near: bool) -> None:
+    other = read.unmodelled(store, event)
+    if other:
+        hand_off.doubt(
+            f"line {other[0].line}: {other[0].mnemonic} may join the storing threads "
+            f"of line {store.op.line} with the publisher"
+        )
+    elif not near:
+        hand_off.doubt(f"line {store.op.line}: stored in another turn of the loop")
+    else:
+        relaxed = [
+            each.op
+            for each in read.events.of(Part.CLUSTER_ARRIVE)
+            if read.graph.before(store.op, each.op) and read.graph.before(each.op, event.op)
+        ]
+        detail = f"line {relaxed[0].line} arrives relaxed" if relaxed else ""
+        hand_off.add("missing-barrier", event.op, store.op, detail)
+
+
+def _judge_word(read: Read, hand_off: HandOff, event: Event, store: Event, word: str) -> None:
+    if word == "issued" or word.startswith("committed"):
+        _judge_pending(read, hand_off, event, store)
+    elif word == "read":
+        hand_off.add("signal-after-read-wait", event.op, store.op)
+    else:
+        _judge_release(read, hand_off, event, store, word)
+
+
+def _judge_pending(read: Read, hand_off: HandOff, event: Event, store: Event) -> None:
+    waits = [
+        each
+        for each in read.events.of(Part.WAIT)
+        if read.graph.before(store.op, each.op) and read.graph.before(each.op, event.op)
+    ]
+    if any(each.instruction and each.instruction.groups for each in waits):
+        hand_off.doubt(
+            f"line {waits[0].op.line} leaves the newest group pending: "
+            "which tile the signal is for is not known"
+        )
+        return
+    issuers = read.ways.mask(store)
+    others = [each for each in waits if not read.ways.mask(each) & issuers]
+    if others and len(others) == len(waits):
+        hand_off.add("drain-by-another-thread", event.op, others[0].op)
+    else:
+        hand_off.add("no-drain", event.op, store.op)
+
+
+def _judge_release(read: Read, hand_off: HandOff, event: Event, store: Event, word: str) -> None:
+    instruction = event.instruction
+    order = instruction.order if instruction else None
+    scope = instruction.scope if instruction else None
+    volatile = order is Order.VOLATILE
+    if order in {None, Order.WEAK}:
+        hand_off.add("weak-publish", event.op, store.op)
+    elif not volatile and scope not in WIDE:
+        hand_off.add("narrow-publish", event.op, store.op)
+    elif releases(event) or word == "released":
+        return
+    elif word == "narrow":
+        hand_off.add("narrow-publish", event.op, store.op, "the fence before it is too narrow")
+    else:
+        early = [
+            each.op
+            for each in read.events.of(Part.FENCE)
+            if read.graph.before(store.op, each.op) and read.graph.before(each.op, event.op)
+        ]
+        detail = (
+            f"the fence at PTX line {early[-1].line} does not cover it: it stands before the "
+            "barrier, or another thread executes it"
+            if early
+            else ""
+        )
+        hand_off.add("relaxed-publish", event.op, store.op, detail)
+
+
+def judge_sources(read: Read) -> Iterator[HandOff]:
+    """For each bulk store, whether the ordinary writes of its shared source come before it."""
+    writes = read.first_of_each(read.events.of(Part.SHARED_STORE))
+    for event in read.first_of_each(read.events.of(Part.BULK_STORE)):
+        source = source_buffer(event, read.values)
+        before = [each for each in writes if direct(read, each, event) and _may_be(each, source)]
+        if not before:
+            continue
+        hand_off = HandOff(read.function.name, Side.SOURCE, event.op, [e.op for e in before])
+        hand_off.ordering = [
+            each.op
+            for each in read.events.of(Part.PROXY_FENCE, Part.BARRIER)
+            if read.graph.before(each.op, event.op)
+            and any(read.graph.before(w.op, each.op) for w in before)
+        ]
+        for write in before:
+            followed = read.following(write, event)
+            if followed.given_up:
+                hand_off.doubt(f"line {write.op.line}: not followed: {followed.given_up}")
+            for state in followed.ways.states(event):
+                _judge_source(followed, hand_off, event, write, state, known=bool(source))
+        for op in read.unread(event):
+            hand_off.doubt(f"line {op.line}: {op.mnemonic} is not read")
+        yield hand_off
+
+
+def _may_be(write: Event, source: str) -> bool:
+    return not source or not write.buffer or write.buffer == source
+
+
+def _judge_source(  # noqa: PLR0913 - one store, one write, one state
+    read: Read, hand_off: HandOff, event: Event, write: Event, state: State, *, known: bool
+) -> None:
+    line = write.op.line
+    words = [state.own["h", line]] if ("h", line) in state.own else []
+    seen = state.seen.get(("h", line, True))
+    sure = known and bool(write.buffer)
+    if seen is not None:
+        words.append(seen)
+    elif not read.alone(write, state) and not read.apart(write, state):
+        if sure and not read.unmodelled(write, event):
+            hand_off.add("source-without-barrier", event.op, write.op)
+        else:
+            hand_off.doubt(
+                f"line {line}: whether it writes the source, and is joined, is not known"
+            )
+        return
+    if "dirty" in words:
+        if sure:
+            hand_off.add("source-without-proxy-fence", event.op, write.op)
+        else:
+            hand_off.doubt(f"line {line}: whether it writes the source is not known")
