@@ -8,6 +8,7 @@ from functools import cache
 
 import pytest
 
+from sbo_verify.compiled.flow import read
 from sbo_verify.compiled.lowering import Word, needed, stronger
 from sbo_verify.compiled.machine_order import MachineReading, read_machine_code
 from sbo_verify.compiled.nvdisasm import disassemble
@@ -21,6 +22,12 @@ RELEASE = ["MEMBAR.ALL.CTA", "MEMBAR.ALL.GPU", "ERRBAR", "CGAERRBAR"]
 FULL = "full_wait-red_release"
 CLUSTER = "full_wait-release_by_cluster_peer"
 PROXY = "read_tma-proxy_fence"
+# Not MEMBAR.ALL.CTA: one stands before every wider MEMBAR.
+ORDERING = (
+    *("UTMASTG", "UTMACMDFLUSH", "UTMALDG", "DEPBAR.LE", "CCTL.IVALL", "BAR.SYNC"),
+    *("MEMBAR.ALL.GPU", "FENCE.VIEW", "REDG", "ATOMG", "LDG.E.STRONG"),
+    *("SYNCS.ARRIVE", "SYNCS.PHASECHK"),
+)
 Change = Callable[[list[SassInstruction]], None]
 
 
@@ -215,6 +222,38 @@ def test_a_barrier_that_is_gone_everywhere_is_found() -> None:
     """Its slow path, for warps that are not together, is a second copy."""
     gone = become(FULL, "producer.join", "BAR", "NOP")
     assert changed(FULL, gone, gone).verdict is MachineVerdict.LOST
+
+
+@pytest.mark.parametrize("row", [FULL, PROXY, "deferred-newest_pending-release"])
+def test_no_ordering_word_can_be_left_out(row: str) -> None:
+    """Each copy of a barrier, too: a path that leads round one of them is a path without it."""
+    sites = {
+        found.line
+        for found in read(compiled(row)[0]).instructions
+        if found.region is not None and not found.region.site.startswith("harness.")
+    }
+    left_out = []
+    for index, each in enumerate(compiled(row)[1].only().instructions):
+        if each.ptx_line not in sites or not each.opcode.startswith(ORDERING):
+            continue
+
+        def drop(instructions: list[SassInstruction], index: int = index) -> None:
+            instructions[index] = replace(instructions[index], opcode="NOP")
+
+        left_out.append(str(each))
+        assert changed(row, drop).verdict is not MachineVerdict.KEPT, each
+    assert len(left_out) >= 12
+
+
+def test_a_cluster_barrier_has_a_second_form_that_is_not_read() -> None:
+    """The code asks at run time whether there are clusters; without, it takes a CTA barrier."""
+    reading = changed(CLUSTER)
+    assert reading.verdict is MachineVerdict.CANNOT_TELL
+    assert all("round UCGABAR_" in reason for reason in reading.reasons)
+    assert ("producer.join", [*RELEASE, "UCGABAR_ARV", "UCGABAR_WAIT", "CCTL.IVALL"]) == (
+        reading.skeleton[4][0],
+        reading.skeleton[4][1][:7],
+    )
 
 
 def drop_line(instructions: list[SassInstruction]) -> None:

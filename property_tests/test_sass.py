@@ -103,6 +103,21 @@ def test_branches_and_loops_give_program_order() -> None:
     assert not flow.reaches(0x20, 0x00)
 
 
+def test_a_path_round_an_instruction_is_found() -> None:
+    function = listed("@P0 BRA `(.L_0)", "BAR.SYNC 0x0", ".L_0:", "REDG.E [R2.64]", "EXIT").only()
+    flow = read_flow(function)
+    assert flow.bypasses({0x10}, 0x20)
+    assert not flow.bypasses({0x00}, 0x20)
+    straight = read_flow(listed("BAR.SYNC 0x0", "REDG.E [R2.64]", "EXIT").only())
+    assert not straight.bypasses({0x00}, 0x10)
+    assert straight.bypasses({0x10}, 0x00)
+
+
+def test_what_a_warp_executes_as_one_is_no_way_round() -> None:
+    lines = ("WARPSYNC.COLLECTIVE R0, `(.L_0)", "BAR.SYNC 0x0", "ENDCOLLECTIVE", ".L_0:", "EXIT")
+    assert not read_flow(listed(*lines).only()).bypasses({0x10}, 0x30)
+
+
 def test_a_branch_is_on_no_path_of_the_other() -> None:
     function = listed(
         "@P0 BRA `(.L_0)", "MEMBAR.ALL.GPU", "EXIT", ".L_0:", "CCTL.IVALL", "EXIT"

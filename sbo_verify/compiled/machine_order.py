@@ -18,6 +18,7 @@ from sbo_verify.compiled.flow import Code, Located, read
 from sbo_verify.compiled.harness_rules import BOOKKEEPING_ANYWHERE, PREFIX, orders
 from sbo_verify.compiled.lowering import Word, is_beside, is_read, is_shown, needed, short, stronger
 from sbo_verify.compiled.ptx import PtxError
+from sbo_verify.compiled.ptx_paths import PtxPaths, read_paths
 from sbo_verify.compiled.sass import Listing, SassError, SassFunction, SassInstruction
 from sbo_verify.compiled.sass_flow import SassFlow, read_flow
 from sbo_verify.verdict import MachineVerdict
@@ -52,8 +53,8 @@ class _Lowered:
     """One PTX instruction of a site and its needed words, those of all copies together."""
 
     found: Located
-    words: tuple[SassInstruction, ...]
-    copies: int
+    words: tuple[SassInstruction, ...] = ()
+    anchors: tuple[SassInstruction, ...] = ()
 
 
 def read_machine_code(ptx: str, listing: Listing) -> MachineReading:
@@ -64,6 +65,7 @@ def read_machine_code(ptx: str, listing: Listing) -> MachineReading:
     """
     try:
         code = read(ptx)
+        paths = read_paths(ptx)
         function = listing.only()
         flow = read_flow(function)
     except (PtxError, SassError, UnknownInstructionError) as error:
@@ -76,7 +78,7 @@ def read_machine_code(ptx: str, listing: Listing) -> MachineReading:
         complaints, each = _lower(found, mine, flow)
         reasons.extend(complaints)
         lowered.append(each)
-    reasons.extend(_inversions(code, lowered, flow))
+    reasons.extend(_inversions(code, paths, lowered, flow))
     return MachineReading(
         _verdict(reasons),
         [each.text for each in reasons],
@@ -130,7 +132,7 @@ def _lower(
     wanted = needed(found.instruction)
     if wanted is None:
         text = f"{_where(found)}: it is not known what machine code this must become"
-        return [_Reason(MachineVerdict.CANNOT_TELL, text)], _Lowered(found, (), 0)
+        return [_Reason(MachineVerdict.CANNOT_TELL, text)], _Lowered(found)
     place = next(index for index, word in enumerate(wanted) if word.anchor)
     anchors = [each for each in mine if wanted[place].matches(each)]
     if not anchors:
@@ -141,7 +143,7 @@ def _lower(
         # A weak access whose value nobody uses may be left out; a word that orders may not.
         verdict = MachineVerdict.CANNOT_TELL if weak else MachineVerdict.LOST
         text = f"{_where(found)}: needs {wanted[place]}, {_text(mine)}"
-        return [_Reason(verdict, text)], _Lowered(found, (), 0)
+        return [_Reason(verdict, text)], _Lowered(found)
     reasons: list[_Reason] = []
     kept: list[SassInstruction] = []
     for anchor in anchors:
@@ -150,7 +152,7 @@ def _lower(
             _take(_Need(found, word, anchor, before=True), mine, flow, reasons, kept)
         for word in wanted[place + 1 :]:
             _take(_Need(found, word, anchor, before=False), mine, flow, reasons, kept)
-    return reasons, _Lowered(found, tuple(dict.fromkeys(kept)), len(anchors))
+    return reasons, _Lowered(found, tuple(dict.fromkeys(kept)), tuple(anchors))
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,9 @@ def _take(
         reasons.append(_Reason(MachineVerdict.CANNOT_TELL, text))
 
 
-def _inversions(code: Code, lowered: list[_Lowered], flow: SassFlow) -> Iterator[_Reason]:
+def _inversions(
+    code: Code, paths: PtxPaths, lowered: list[_Lowered], flow: SassFlow
+) -> Iterator[_Reason]:
     """Pairs of PTX instructions whose words do not stand in the order that the PTX has."""
     for first in lowered:
         for second in lowered:
@@ -198,6 +202,24 @@ def _inversions(code: Code, lowered: list[_Lowered], flow: SassFlow) -> Iterator
                 first.found.line, second.found.line
             ):
                 yield from _inversion(first, second, flow)
+                always = paths.always_passes(first.found.line, second.found.line)
+                if always and not first.found.predicate:
+                    yield from _way_round(first, second, flow)
+
+
+def _way_round(first: _Lowered, second: _Lowered, flow: SassFlow) -> Iterator[_Reason]:
+    """A path of the machine code round an instruction that every path of the PTX passes.
+
+    Threads may not take it, as where a launch without clusters is asked for at run time: that
+    cannot be told.
+    """
+    for later in second.words:
+        walls = [
+            anchor.address for anchor in first.anchors if anchor.predicate in {"", later.predicate}
+        ]
+        if first.anchors and flow.bypasses(walls, later.address):
+            text = f"{_pair(first, second)}: a path leads to {later} round {_names(first.anchors)}"
+            yield _Reason(MachineVerdict.CANNOT_TELL, text)
 
 
 def _inversion(first: _Lowered, second: _Lowered, flow: SassFlow) -> Iterator[_Reason]:
@@ -216,7 +238,7 @@ def _inversion(first: _Lowered, second: _Lowered, flow: SassFlow) -> Iterator[_R
         passed = [later for later in second.words if flow.reaches(later.address, each.address)]
         if passed:
             ahead = any(flow.reaches(each.address, later.address) for later in second.words)
-            several = first.copies > 1 or second.copies > 1
+            several = len(first.anchors) > 1 or len(second.anchors) > 1
             verdict = MachineVerdict.CANNOT_TELL if ahead and several else MachineVerdict.LOST
             yield _Reason(verdict, f"{_pair(first, second)}: {each} stands behind {_names(passed)}")
 

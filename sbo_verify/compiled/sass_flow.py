@@ -7,13 +7,18 @@ where a thread goes on, the function is refused, so that no order is claimed for
 
 from __future__ import annotations
 
-import heapq
 import re
-from collections.abc import Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import pairwise
 
 from sbo_verify.compiled.sass import UNIT_BYTES, SassError, SassFunction, SassInstruction
+from sbo_verify.compiled.turns import (
+    blocks_behind,
+    goes_round,
+    program_order,
+    without_back_edges,
+)
 
 _LABEL = re.compile(r"`\(([^)]+)\)")
 # Ends of a thread's way, where no predicate stands before them.
@@ -31,6 +36,7 @@ class SassFlow:
     _function: SassFunction
     _block_of: dict[int, int]
     _behind: tuple[int, ...]
+    _forward: tuple[tuple[int, ...], ...]
 
     def reachable(self, address: int) -> bool:
         """Whether any thread comes to the instruction at `address`, calls not followed."""
@@ -45,6 +51,17 @@ class SassFlow:
         if block == later_block:
             return address < later
         return bool(self._behind[block] >> later_block & 1)
+
+    def bypasses(self, walls: Collection[int], later: int) -> bool:
+        """Whether some path from the entry to `later`, in one turn, avoids all addresses `walls`.
+
+        Conditions are not followed: a path that no thread can take counts as one.
+        """
+        stop = self._block_of[later]
+        walled = {self._block_of[each] for each in walls if self._block_of[each] != stop}
+        if any(self._block_of[each] == stop and each < later for each in walls):
+            return False
+        return goes_round(self._forward, walled, stop)
 
     def together(self, one: SassInstruction, other: SassInstruction) -> bool:
         """Whether a thread that executes `one` surely executes `other` in the same turn.
@@ -76,15 +93,16 @@ def read_flow(function: SassFunction) -> SassFlow:
         [number_of[index] for index in following[block.stop - 1] if index in number_of]
         for block in blocks
     ]
-    forward = _forward(successors)
-    numbers = _program_order(forward)
+    forward = without_back_edges(successors)
+    numbers = program_order(forward)
     order: list[SassInstruction] = []
     block_of: dict[int, int] = {}
     for number in numbers:
         for index in blocks[number]:
             order.append(function.instructions[index])
             block_of[index * UNIT_BYTES] = number
-    return SassFlow(tuple(order), function, block_of, _behind(forward, numbers))
+    edges = tuple(tuple(each) for each in forward)
+    return SassFlow(tuple(order), function, block_of, blocks_behind(forward, numbers), edges)
 
 
 def _successors(function: SassFunction) -> list[list[int]]:
@@ -121,14 +139,16 @@ def _following(
             message = f"{instruction}: it cannot be told where its threads go on"
             raise SassError(message)
         return behind
-    if word in {_UNCONDITIONAL, "WARPSYNC"} and (match := _LABEL.search(instruction.operands)):
+    # WARPSYNC.COLLECTIVE names the end of a part that is executed for the warp as one, as a barrier
+    # is; whoever goes there at once has had it executed for it, so that it is no way round.
+    if word == _UNCONDITIONAL and (match := _LABEL.search(instruction.operands)):
         if match[1] not in function.labels:
             message = f"{instruction}: a jump to {match[1]}, which is not in {function.name}"
             raise SassError(message)
         target = function.labels[match[1]] // UNIT_BYTES
         # A condition stands before the jump, in its modifiers, or before the label.
         always = (
-            word == instruction.opcode == _UNCONDITIONAL
+            instruction.opcode == _UNCONDITIONAL
             and not instruction.predicate
             and not instruction.operands[: match.start()].strip()
         )
@@ -149,60 +169,3 @@ def _block_starts(function: SassFunction, following: list[list[int]]) -> set[int
 def _blocks(count: int, starts: set[int]) -> list[range]:
     ordered = [*sorted(starts), count]
     return [range(a, b) for a, b in pairwise(ordered) if a < b]
-
-
-def _forward(successors: list[list[int]]) -> list[list[int]]:
-    """All edges but those that lead back to a block on the way there: the loops' back edges."""
-    unseen, on_path, done = range(3)
-    state = [unseen] * len(successors)
-    forward: list[list[int]] = [[] for _ in successors]
-    state[0] = on_path
-    path: list[tuple[int, Iterator[int]]] = [(0, iter(successors[0]))]
-    while path:
-        number, rest = path[-1]
-        following = next(rest, None)
-        if following is None:
-            state[number] = done
-            path.pop()
-        elif state[following] != on_path:
-            forward[number].append(following)
-            if state[following] == unseen:
-                state[following] = on_path
-                path.append((following, iter(successors[following])))
-    return forward
-
-
-def _program_order(forward: list[list[int]]) -> list[int]:
-    """The reachable blocks, each after all that precede it; else by address."""
-    waiting_for = dict.fromkeys(_reachable(forward), 0)
-    for number in waiting_for:
-        for following in forward[number]:
-            waiting_for[following] += 1
-    ready, order = [0], []
-    while ready:
-        number = heapq.heappop(ready)
-        order.append(number)
-        for following in forward[number]:
-            waiting_for[following] -= 1
-            if waiting_for[following] == 0:
-                heapq.heappush(ready, following)
-    return order
-
-
-def _reachable(forward: list[list[int]]) -> set[int]:
-    seen, pending = {0}, [0]
-    while pending:
-        for following in forward[pending.pop()]:
-            if following not in seen:
-                seen.add(following)
-                pending.append(following)
-    return seen
-
-
-def _behind(forward: list[list[int]], order: list[int]) -> tuple[int, ...]:
-    """For each block, the set of blocks behind it in one turn, as bits."""
-    behind = [0] * len(forward)
-    for number in reversed(order):
-        for following in forward[number]:
-            behind[number] |= behind[following] | 1 << following
-    return tuple(behind)

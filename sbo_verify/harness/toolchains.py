@@ -18,7 +18,7 @@ from typing import Any
 from sbo_verify.compiled.machine_order import read_machine_code
 from sbo_verify.compiled.nvdisasm import disassemble, nvdisasm_version
 from sbo_verify.compiled.sass import SassError
-from sbo_verify.device.build import build
+from sbo_verify.device.build import build, cache_folder
 from sbo_verify.device.nvrtc import compiler_version
 from sbo_verify.device.ptxas import Ptxas, PtxasError, assemble
 from sbo_verify.harness.session import commit_of_source
@@ -124,7 +124,7 @@ def _read(column: tuple[Ptxas, str], ptx: str) -> _Read:
     except PtxasError as error:
         return _Read(NOT_ASSEMBLED, [str(error)], [], [], "")
     try:
-        listing = disassemble(made.cubin)
+        listing = disassemble(made.cubin, cache_in=cache_folder())
     except SassError as error:
         cannot = MachineVerdict.CANNOT_TELL.value
         return _Read(cannot, [str(error)], [], [], made.ptx_version)
