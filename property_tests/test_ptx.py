@@ -297,3 +297,25 @@ def test_two_branches_on_one_condition_go_the_same_way(
     code = read(text.replace(*change))
     fence, poll = (found.line for found in code.instructions)
     assert code.dominates(fence, poll) is passes
+
+
+@pytest.mark.parametrize(
+    ("condition", "threads"),
+    [
+        (("and.b32 %r2, %r8, -33;", "setp.ne.s32 %p1, %r2, 0;"), {0, 32}),
+        (("setp.ne.s32 %p1, %r8, 5;",), {5}),
+        (("add.s32 %r2, %r8, -60;", "setp.ge.u32 %p1, %r2, 2;"), {60, 61}),
+        # With a sign all threads before the 60th are below 2, too.
+        (("add.s32 %r2, %r8, -60;", "setp.ge.s32 %p1, %r2, 2;"), set(range(62))),
+        (("setp.eq.s32 %p1, %r8, 5;",), set(range(64)) - {5}),
+        (("ld.param.u32 %r2, [p];", "setp.ne.s32 %p1, %r8, %r2;"), None),
+        (("setp.lt.u32 %p1, %r8, 0;",), None),
+    ],
+)
+def test_the_threads_that_a_condition_lets_pass_are_read(
+    condition: tuple[str, ...], threads: set[int] | None
+) -> None:
+    body = ("mov.u32 %r8, %tid.x;", *condition, "@%p1 bra $L__skip;", FENCE, "$L__skip:", "ret;")
+    text = kernel(*body).replace(")\n{", ")\n.maxntid 64, 1, 1\n{")
+    (fence,) = read(text).instructions
+    assert read(text).threads(fence.line) == threads

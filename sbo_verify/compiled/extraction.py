@@ -6,14 +6,13 @@ and a program with a doubt is not judged: an instruction that a path leaves out 
 runs, one with a predicate, one that orders between two sites, one with no word.
 
 Taken from the markers: that an access in a site goes to that site's memory, the tile or the signal.
-Not read: which threads store, publish and poll, and where the consumer runs; but that those threads
-which store wait, and that none goes round a barrier.
+Read beside the steps: which threads come to a site, as far as conditions on %tid.x say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from sbo_verify.compiled.flow import Code, Located, Region, read
@@ -47,10 +46,15 @@ _OF_ALL_THREADS = {"source_fence", "source_join", "join", "fan_out"}
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """The steps in program order, producer first, and why they may not be the whole program."""
+    """The steps in program order, producer first, and why they may not be the whole program.
+
+    `ranks` maps a site's label to the threads that come to it, counted from the first that stores
+    or takes over, where conditions on %tid.x alone tell them apart.
+    """
 
     steps: tuple[Step, ...]
     doubts: tuple[str, ...]
+    ranks: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,24 @@ def read_steps(ptx: str, harness: Harness) -> Extracted:
     doubts += _undrained(code, sites)
     doubts += _joined(code, sites)
     steps = [_step(code, site) for site in sites]
-    return Extracted(tuple(_one_producer(steps, doubts)), tuple(dict.fromkeys(doubts)))
+    program = tuple(_one_producer(steps, doubts))
+    return Extracted(program, tuple(dict.fromkeys(doubts)), _ranks(code, sites))
+
+
+def _ranks(code: Code, sites: Sequence[_Site]) -> dict[str, frozenset[int]]:
+    """Rank 0 stores, and is the first of those that take over."""
+    ranks: dict[str, frozenset[int]] = {}
+    for side, reference in ((PRODUCER, "store"), (CONSUMER, "fan_out")):
+        mine = [(site, code.threads(site.region.line)) for site in sites if site.side == side]
+        first = min(
+            (min(those) for site, those in mine if site.name == reference and those), default=0
+        )
+        for site, those in mine:
+            if those is not None:
+                label = f"{side}.{site.name}"
+                shifted = frozenset(thread - first for thread in those)
+                ranks[label] = ranks.get(label, frozenset()) | shifted
+    return ranks
 
 
 def _sites(code: Code, harness: Harness, doubts: list[str]) -> list[_Site]:
@@ -187,8 +208,9 @@ def _undrained(code: Code, sites: Sequence[_Site]) -> Iterator[str]:
 
 
 def _joined(code: Code, sites: Sequence[_Site]) -> Iterator[str]:
-    """The two ends in one program although one of them polls, or in two although none does."""
+    """The two ends in one program although one of them polls, or in two although none is to."""
     polls = any(site.name == "poll" and site.found for site in sites)
+    is_to_poll = any(site.name == "poll" for site in sites)
     makers = [site for site in sites if site.side != CONSUMER]
     takers = [site for site in sites if site.side == CONSUMER]
     for one in makers:
@@ -197,6 +219,8 @@ def _joined(code: Code, sites: Sequence[_Site]) -> Iterator[str]:
             behind = code.reaches(*lines)
             if polls and (behind or code.reaches(*reversed(lines))):
                 yield f"PTX lines {lines[0]} and {lines[1]}: one thread hands over and polls"
+            elif not is_to_poll and not behind:
+                yield f"PTX lines {lines[0]} and {lines[1]}: nobody polls, and no path leads on"
 
 
 def _step(code: Code, site: _Site) -> Step:

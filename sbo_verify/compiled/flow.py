@@ -8,10 +8,11 @@ and program order is the order of the graph once the loops' back edges are cut.
 from __future__ import annotations
 
 import heapq
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import reduce
-from operator import and_
+from operator import and_, or_
 
 from sbo_verify.compiled.guards import Conditions, Fact, contradict
 from sbo_verify.compiled.ptx import Item, Label, Marker, PtxError, Statement, scan
@@ -22,6 +23,10 @@ from sbo_verify.vocabulary import (
     parse,
     transfer,
 )
+
+# The limit that a kernel is compiled for (PTX ISA, ".maxntid"), or else the hardware's.
+_MOST_THREADS = re.compile(r"^\s*\.maxntid\s+(\d+)", re.MULTILINE)
+MOST_THREADS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,17 @@ class Code:
     _ends: dict[int, tuple[int, ...]]
     _edges: dict[tuple[int, int], frozenset[Fact]]
     _facts: dict[int, frozenset[Fact]]
+    _threads: dict[int, int]
+
+    def threads(self, line: int) -> frozenset[int] | None:
+        """The threads that conditions on %tid.x let come to the item at PTX `line`.
+
+        None where they let all of the CTA come, as they do where nothing is known of them.
+        """
+        bits = self._threads[self._place[line][0]]
+        if bits == self._threads[0]:
+            return None
+        return frozenset(tid for tid in range(bits.bit_length()) if bits >> tid & 1)
 
     def ends(self, region: Region) -> tuple[int, ...]:
         """The PTX lines of the end markers that close `region`, one for every way out of it."""
@@ -157,24 +173,28 @@ def read(text: str) -> Code:
     _refuse_unreachable(blocks, set(order))
     forward = tuple(tuple(block.forward) for block in blocks)
     reachable = _reachability(blocks, order)
-    edges, facts = _conditions(blocks, order)
-    return Code(tuple(instructions), tuple(regions), place, reachable, forward, ends, edges, facts)
+    most = _MOST_THREADS.search(text)
+    conditions = _conditions(blocks, order, int(most[1]) if most else MOST_THREADS)
+    return Code(tuple(instructions), tuple(regions), place, reachable, forward, ends, *conditions)
 
 
 def _conditions(
-    blocks: list[_Block], order: list[int]
-) -> tuple[dict[tuple[int, int], frozenset[Fact]], dict[int, frozenset[Fact]]]:
-    """What holds on each edge of a turn, and in each block whatever path leads there."""
+    blocks: list[_Block], order: list[int], most: int
+) -> tuple[dict[tuple[int, int], frozenset[Fact]], dict[int, frozenset[Fact]], dict[int, int]]:
+    """What holds on each edge of a turn; in each block, whatever path leads there; and for whom."""
     inward: dict[int, list[int]] = {number: [] for number in order}
     for number in order:
         for following in blocks[number].forward:
             inward[following].append(number)
-    conditions = _readable_conditions(blocks, order, inward)
+    conditions = _readable_conditions(blocks, order, inward, most)
+    threads: dict[int, int] = {}
     edges: dict[tuple[int, int], frozenset[Fact]] = {}
     facts: dict[int, frozenset[Fact]] = {}
     for number in order:
         held = [facts[each] | edges[each, number] for each in inward[number]]
         facts[number] = frozenset.intersection(*held) if held else frozenset()
+        came = [threads[each] & conditions.threads(edges[each, number]) for each in inward[number]]
+        threads[number] = reduce(or_, came, 0) if came else conditions.everyone
         block = blocks[number]
         edges |= {(number, following): frozenset() for following in block.forward}
         branch = block.items[-1] if block.items else None
@@ -184,11 +204,11 @@ def _conditions(
         for following, holds in ((taken, True), (otherwise, False)):
             if taken != otherwise and (number, following) in edges:
                 edges[number, following] = conditions.implied(branch, holds=holds)
-    return edges, facts
+    return edges, facts, threads
 
 
 def _readable_conditions(
-    blocks: list[_Block], order: list[int], inward: dict[int, list[int]]
+    blocks: list[_Block], order: list[int], inward: dict[int, list[int]], most: int
 ) -> Conditions:
     """The kernel's predicates; a register read before its writing in a turn has an older value."""
     dominators: dict[int, int] = {}
@@ -208,7 +228,7 @@ def _readable_conditions(
             return written.line < read.line
         return bool(dominators[later] >> block & 1)
 
-    return Conditions(statements, precedes)
+    return Conditions(statements, precedes, most)
 
 
 def _located(item: Statement, around: tuple[Region, ...]) -> Located | None:

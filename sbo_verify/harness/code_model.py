@@ -1,12 +1,14 @@
 """The memory model asked about the program that was compiled, beside the one that was declared.
 
 Read from the PTX: which instructions stand at each site, in which order, how the sites follow each
-other, where the tile is written to shared memory. Taken from the variant: which threads come to a
-site (issuers, publisher, fan-out), where the consumer runs and what it compares.
+other, where the tile is written to shared memory; and who stores, publishes and polls, where
+conditions on %tid.x alone say it: it must be whom the variant names. Taken from the variant: who
+does so elsewhere, where the consumer runs, and what is compared.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from sbo_verify.compiled.combine_rules import COMBINE
@@ -15,8 +17,22 @@ from sbo_verify.compiled.harness_rules import GEMM, MICRO_KERNEL
 from sbo_verify.model import ModelAnswer, judge
 from sbo_verify.model.translation import UntranslatableError
 from sbo_verify.protocol import Variant
+from sbo_verify.protocols.signal_publish.sites import (
+    FanOut,
+    Issuers,
+    Place,
+    Publisher,
+    SignalPublish,
+    Store,
+)
 from sbo_verify.record import CodeReading
 from sbo_verify.verdict import CodeVerdict, ModelVerdict
+
+WARP = 32
+# `kOtherWarpPublisher` of signal.cuh.
+OTHER_WARP = 64
+# Threads that a sentence names.
+SHOWN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +74,7 @@ def overlap_program(gemm_ptx: str, combine_ptx: str) -> Extracted:
     return Extracted(
         tuple(step for half in halves.values() for step in half.steps),
         tuple(f"{name}: {doubt}" for name, half in halves.items() for doubt in half.doubts),
+        {label: ranks for half in halves.values() for label, ranks in half.ranks.items()},
     )
 
 
@@ -67,8 +84,8 @@ def model_of_code(protocol_name: str, variant: Variant, program: Extracted) -> C
     Raises `UnknownNameError` for a protocol that the model has no translation of.
     """
     declared = judge(protocol_name, variant)
-    if program.doubts:
-        return CodeModel(declared, None, list(program.doubts))
+    if doubts := [*program.doubts, *_other_threads(variant, program)]:
+        return CodeModel(declared, None, doubts)
     try:
         answer = judge(protocol_name, variant, given=program.steps)
     except UntranslatableError as error:
@@ -92,6 +109,47 @@ def with_model(reading: CodeReading, model: CodeModel) -> CodeReading:
         model_readings={} if model.answer is None else dict(model.answer.readings),
         model_notes=list(model.notes),
     )
+
+
+def _other_threads(variant: Variant, program: Extracted) -> list[str]:
+    """Sites to which other threads come than the variant's choices say."""
+    if not isinstance(variant, SignalPublish):
+        return []
+    held = {step.label for step in program.steps if step.instructions}
+    return [
+        f"{label}: threads {_numbers(program.ranks[label])} come there, and with {choice} "
+        f"threads {_numbers(expected)} do"
+        for label, choice, expected in _who(variant, program.ranks)
+        if label in held and program.ranks.get(label, expected) != expected
+    ]
+
+
+def _who(
+    v: SignalPublish, ranks: Mapping[str, frozenset[int]]
+) -> Iterator[tuple[str, str, frozenset[int]]]:
+    """Site, choice and ranks of those sites to which not every thread comes (`signal.cuh`)."""
+    # Where all threads store, the first of them is not to be told from the others.
+    if v.store is not Store.GENERIC:
+        issuers = frozenset({0} if v.issuers is Issuers.ONE else {0, WARP})
+        for site in ("store", "drain", "flush"):
+            yield f"producer.{site}", f"issuers={v.issuers.word}", issuers
+        publisher = OTHER_WARP if v.publisher is Publisher.OTHER_WARP else 0
+        yield "producer.publish", f"publisher={v.publisher.word}", frozenset({publisher})
+    # Of one CTA's two programs the consumer's begins in the middle, which no condition says.
+    if v.place is not Place.PRODUCER_CTA:
+        known = ranks.get("consumer.poll", frozenset())
+        polling = {
+            FanOut.EVERY_THREAD: ranks.get("consumer.fan_out", frozenset()),
+            FanOut.SYNCWARP: frozenset(range(0, max(known, default=0) + 1, WARP)),
+        }
+        those = polling.get(v.fan_out, frozenset({0}))
+        yield "consumer.poll", f"fan_out={v.fan_out.word}", those
+
+
+def _numbers(ranks: frozenset[int]) -> str:
+    shown = sorted(ranks)
+    more = f", ... ({len(shown)} in all)" if len(shown) > SHOWN else ""
+    return ", ".join(map(str, shown[:SHOWN])) + more
 
 
 def _apart(declared: ModelAnswer, compiled: ModelAnswer) -> list[tuple[str, str, str]]:

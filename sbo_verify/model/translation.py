@@ -63,7 +63,8 @@ def _reasons(v: SignalPublish, steps: Sequence[Step]) -> Iterator[str]:
     yield from _strangers(v, steps)
     yield from _wrong_counts(v, found)
     yield from _wrong_order(v, steps)
-    for site, wrong in (("store", _store), ("publish", _publish), ("fan_out", _fan_out)):
+    rules = (("store", _store), ("join", _join), ("publish", _publish), ("fan_out", _fan_out))
+    for site, wrong in rules:
         for step in found[site]:
             yield from (f"{step.label}: {why}" for why in wrong(v, step))
     for step in found["read"]:
@@ -141,8 +142,17 @@ def _store(v: SignalPublish, step: Step) -> Iterator[str]:
 
 
 def _publish(_: SignalPublish, step: Step) -> Iterator[str]:
-    if sum(each.kind in _WRITES for each in step.instructions) > 1:
-        yield f"holds {_text(step.instructions)}, more than one write of the signal"
+    """Exactly one write: of a signal that never comes nothing stale follows, and nothing sound."""
+    writes = sum(each.kind in _WRITES for each in step.instructions)
+    if writes != 1:
+        yield f"holds {_text(step.instructions)}: {writes} writes of the signal, not one"
+
+
+def _join(_: SignalPublish, step: Step) -> Iterator[str]:
+    """Who waits for a cluster's phase has arrived at it: else nobody gets past the barrier."""
+    kinds = [each.kind for each in step.instructions if each.kind in _CLUSTER]
+    if kinds != [Kind.CLUSTER_ARRIVE, Kind.CLUSTER_WAIT][: len(kinds)]:
+        yield f"holds {_text(step.instructions)}: a wait with no arrival before it"
 
 
 def _fan_out(_: SignalPublish, step: Step) -> Iterator[str]:
