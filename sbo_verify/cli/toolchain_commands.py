@@ -52,8 +52,8 @@ def toolchains_command(**options: Any) -> int:  # noqa: ANN401 - as click gives 
       sbo-verify toolchains --ptxas 13.5.37 --against matrix.json
 
     Releases are looked for in the cache, in $CUDA_HOME and on PATH, and nothing is downloaded
-    unless --install is given. Exits with 1 where a release lost an order or, with --against,
-    changed any of the ordering words; with 2 where an order cannot be told or no release is found.
+    unless --install is given. Exits with 1 where a release lost an order, with 2 where one cannot
+    be told or no release is found; with --against, with 1 where any word or verdict is another.
     """  # noqa: D301 - click keeps the lines behind a backspace
     if options["as_json"] and options["as_markdown"]:
         message = "--json and --markdown exclude each other"
@@ -68,7 +68,9 @@ def toolchains_command(**options: Any) -> int:  # noqa: ANN401 - as click gives 
         click.echo("\n".join(_summary(record)))
     for line in differing:
         click.echo(f"changed: {line}", err=options["as_json"] or options["as_markdown"])
-    return _code(record, differing)
+    if differing:
+        return ExitCode.FAIL
+    return ExitCode.PASS if options["against"] else _code(record)
 
 
 def _loaded(file: Path) -> Mapping[str, Any]:
@@ -130,9 +132,9 @@ def _summary(record: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _code(record: Mapping[str, Any], differing: list[str]) -> ExitCode:
+def _code(record: Mapping[str, Any]) -> ExitCode:
     verdicts = {cell["verdict"] for row in record["rows"].values() for cell in row["cells"]}
-    if differing or MachineVerdict.LOST.value in verdicts:
+    if MachineVerdict.LOST.value in verdicts:
         return ExitCode.FAIL
     told = MachineVerdict.KEPT.value in verdicts
     unknown = MachineVerdict.CANNOT_TELL.value in verdicts or not told

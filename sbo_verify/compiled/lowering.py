@@ -17,6 +17,10 @@ needed words are named; those beside them are shown and are not asked for.
 | an acquire: ld, cluster wait | the access, then `CCTL.IVALL`, but for cta scope |
 | fence.proxy.async.shared::cta / any | `MEMBAR` at cta / gpu scope, then `FENCE.VIEW.ASYNC` |
 | barrier.cta | `BAR.SYNC`, `BAR.RED` |
+| barrier.cluster arrive / wait | `UCGABAR_ARV` / `UCGABAR_WAIT`, where the launch has clusters |
+
+Whether it has is asked at run time: the other form, a `BAR.SYNC` in place of the wait, is not read,
+so that a variant with a cluster barrier cannot be told.
 
 `ERRBAR` and `CGAERRBAR` follow a `MEMBAR` at gpu scope or wider; a `MEMBAR.ALL.CTA` comes before
 every wider one. Neither is asked for: the releases differ in them (see the recorded matrix).
