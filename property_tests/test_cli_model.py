@@ -164,6 +164,7 @@ def test_the_compiled_program_of_a_row_is_explained_with_its_steps(command: Comm
     assert (code, err) == (PASS, "")
     assert re.match(rf"{SOUND}, compiled by nvrtc \S+: a stale read is Forbidden\n", out)
     assert "the declared program: Forbidden, the same\n" in out
+    assert "taken from the declaration: issuers=two, publisher=issuer, fan_out=every_thread" in out
     assert "\n  producer.drain: cp.async.bulk.wait_group 0\n" in out
     assert len(out.split("\n\nWhat orders the store before the read (")) == 1 + 2
     told = json.loads(command("explain", BROKEN, "--compiled", "--json")[1])

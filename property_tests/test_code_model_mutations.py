@@ -124,3 +124,28 @@ def test_a_sound_row_without_any_one_of_its_ordering_instructions_is_not_forbidd
             assert model.agrees is not True, found
             assert model.verdict is not ModelVerdict.FORBIDDEN, found
     assert ModelVerdict.ALLOWED in verdicts
+
+
+@pytest.mark.parametrize(
+    ("row", "site", "why"),
+    [
+        ("full_wait-atom_release", "producer.source_fence", "does not pass producer.source_fence"),
+        ("full_wait-atom_release", "producer.source_join", "does not pass producer.source_join"),
+        ("full_wait-atom_release", "producer.drain", "and not pass producer.drain"),
+        ("full_wait-atom_release", "producer.join", "does not pass producer.join"),
+        ("deferred-newest_pending-release", "producer.flush", "and not pass producer.flush"),
+        ("poll_one_thread-cta_barrier", "consumer.fan_out", "does not pass consumer.fan_out"),
+    ],
+)
+def test_a_site_that_a_condition_of_its_own_leaves_out_is_not_taken_for_passed(
+    row: str, site: str, why: str, cache: Path
+) -> None:
+    """Its instructions are all there; only the paths tell that some threads go round them."""
+    ptx = build(SIGNAL_PUBLISH, variant_of(row), cache_in=cache).ptx
+    begin, end = f"// sbo:begin {site}\n", f"// sbo:end {site}\n"
+    around = ptx.replace(begin, f"@%p0 bra $L__around;\n{begin}", 1)
+    around = around.replace(end, f"{end}$L__around:\n", 1)
+    assert around != ptx
+    model = asked(row, around)
+    assert model.agrees is None
+    assert why in "; ".join(model.notes)

@@ -14,7 +14,7 @@ from sbo_verify.cli.options import SECONDS, as_json, protocol_option
 from sbo_verify.compiled.extraction import Extracted
 from sbo_verify.device.build import build
 from sbo_verify.harness.answers import answers
-from sbo_verify.harness.code_model import CodeModel, micro_program, model_of_code
+from sbo_verify.harness.code_model import TAKEN, CodeModel, micro_program, model_of_code
 from sbo_verify.model import (
     Budget,
     LitmusAnswer,
@@ -149,6 +149,7 @@ def _explain_compiled(protocol: Protocol, row: Row, svg: Path | None, *, as_json
             "verdict": model.verdict.value,
             "declared": model.declared.verdict.value,
             "agrees": model.agrees,
+            "taken_from_the_declaration": _taken(row),
             "notes": model.notes,
             "answer": None if model.answer is None else model.answer.to_json(),
         }
@@ -166,12 +167,17 @@ def _explanation_of_code(
     lines = [f"{row.name}, compiled by {compiler}: a stale read is {model.verdict}"]
     agrees = {True: "the same", False: "another verdict", None: "not to be compared"}
     lines += [f"the declared program: {model.declared.verdict}, {agrees[model.agrees]}"]
+    lines += [f"taken from the declaration: {', '.join(_taken(row))}"]
     lines += [f"note: {note}" for note in model.notes]
     lines += ["", "The program in the PTX:"]
     for step in program.steps:
         held = ", ".join(str(each) for each in step.instructions)
         lines.append(f"  {step.label}: {held or 'nothing'}")
     return lines if model.answer is None else [*lines, *_execution(model.answer)]
+
+
+def _taken(row: Row) -> list[str]:
+    return [f"{site}={word}" for site, word in row.variant.words().items() if site in TAKEN]
 
 
 def _draw(row: Row, answer: ModelAnswer | None, svg: Path | None) -> None:

@@ -28,6 +28,8 @@ from sbo_verify.protocols.signal_publish.sites import (
 from sbo_verify.record import CodeReading
 from sbo_verify.verdict import CodeVerdict, ModelVerdict
 
+# Sites of a variant that no instruction stands for; who comes is held to the PTX where it says so.
+TAKEN = ("issuers", "publisher", "fan_out", "place", "test")
 WARP = 32
 # `kOtherWarpPublisher` of signal.cuh.
 OTHER_WARP = 64
