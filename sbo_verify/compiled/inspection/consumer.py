@@ -37,9 +37,13 @@ def judge_poll(read: Read, polls: list[Event], stored: Iterable[str] | None) -> 
         each
         for each in read.events.of(Part.READ, Part.BULK_READ)
         if any(read.graph.leads(poll.op, each.op) for poll in polls)
-        and (each.part is Part.BULK_READ or not each.buffer or each.buffer != polls[0].buffer)
         and (stored is None or not each.buffer or each.buffer in set(stored))
     ]
+    # What is read before the poll in its turn is not what this poll lets through.
+    reads = [e for e in reads if any(read.graph.before(p.op, e.op) for p in polls)] or reads
+    # Other words of the signal's buffer are other signals, unless they are all that is read.
+    elsewhere = [each for each in reads if not each.buffer or each.buffer != polls[0].buffer]
+    reads = elsewhere or reads
     if not reads:
         return None
     strongest = max(polls, key=_strength)

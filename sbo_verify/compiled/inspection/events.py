@@ -253,12 +253,15 @@ def _is_poll(  # noqa: PLR0911 - one return for each kind
         return False
     if not _one_word(event):
         return False
+    results = taint.of(event.op)
     if event.instruction.kind is Kind.LOAD and event.instruction.order is Order.ACQUIRE:
-        return True
+        return any(
+            each.branch is not None and each.branch.guard and each.branch.guard[0] in results
+            for each in graph.blocks
+        )
     loop = graph.loop_of(event.op)
     if loop is None or not _fixed_in(loop, event, graph, values):
         return False
-    results = taint.of(event.op)
     for number in loop:
         branch = graph.blocks[number].branch
         leaves = any(each not in loop for each in graph.blocks[number].successors)

@@ -6,7 +6,7 @@ too, a relaxed atomic on another known buffer is a counter; it is listed, and no
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
@@ -19,6 +19,7 @@ from sbo_verify.compiled.inspection.producer import (
     fenced,
     judge_publish,
     judge_sources,
+    judge_unread,
     publishes,
     releases,
 )
@@ -46,8 +47,12 @@ class Inspection:
         return next((each for each in ranked if each in found), None)
 
 
-def inspect_ptx(text: str, kernel: str | None = None) -> Inspection:
+def inspect_ptx(
+    text: str, kernel: str | None = None, *, at: Callable[[Op], bool] | None = None
+) -> Inspection:
     """Judge the hand-offs of a PTX file, or of one of its kernels.
+
+    With `at`, only those that stand at the instructions that it picks.
 
     Raises `PtxError`, with the line, for text that cannot be read, and `UnknownKernelError`.
     """
@@ -61,14 +66,18 @@ def inspect_ptx(text: str, kernel: str | None = None) -> Inspection:
     candidates = [(read, event, stores) for read in reads for event, stores in publishes(read)]
     polled = {poll.buffer for read in reads for group in signals(read) for poll in group}
     judged: list[tuple[Event, list[Event]]] = []
+    chosen_ops = at or _everywhere
     for read, event, stores in candidates:
         if (why := _no_signal(read, event, stores, polled, candidates)) is not None:
             inspection.not_judged.append((event.op, why))
         else:
             judged.append((event, stores))
+            if not chosen_ops(event.op):
+                continue
             inspection.hand_offs.append(judge_publish(read, event, stores))
-    inspection.hand_offs += [each for read in reads for each in judge_sources(read)]
-    inspection.hand_offs += _polls(reads, judged)
+    inspection.hand_offs += [each for read in reads for each in judge_sources(read, chosen_ops)]
+    inspection.hand_offs += [each for read in reads for each in judge_unread(read)]
+    inspection.hand_offs += _polls(reads, judged, chosen_ops)
     inspection.hand_offs += [each for read in reads for each in endless_loops(read)]
     return inspection
 
@@ -97,7 +106,13 @@ def _near(read: Read, event: Event, stores: list[Event]) -> bool:
     return any(direct(read, store, event) for store in stores)
 
 
-def _polls(reads: list[Read], judged: list[tuple[Event, list[Event]]]) -> Iterator[HandOff]:
+def _everywhere(_op: Op) -> bool:
+    return True
+
+
+def _polls(
+    reads: list[Read], judged: list[tuple[Event, list[Event]]], at: Callable[[Op], bool]
+) -> Iterator[HandOff]:
     """The polls of signals that hand something over, or that this file does not write."""
     written = {e.buffer for read in reads for e in read.events.of(Part.PUBLISH) if e.buffer}
     published = {event.buffer for event, _ in judged}
@@ -107,6 +122,8 @@ def _polls(reads: list[Read], judged: list[tuple[Event, list[Event]]]) -> Iterat
     for read in reads:
         for group in signals(read):
             buffer = group[0].buffer
+            if not any(at(each.op) for each in group):
+                continue
             if buffer in written and buffer not in published and "" not in published:
                 continue
             here = stored if buffer and buffer in published else None

@@ -122,7 +122,7 @@ def read_function(module: Module, function: Function, harmless: Iterable[str]) -
         flat = False
     values = Values(ops, flat=flat)
     events = events_of(graph, values, frozenset(harmless), module.shared)
-    threads = ALL_THREADS if size is None else (1 << min(size[0], 1024)) - 1
+    threads = ALL_THREADS if size is None or not flat else (1 << min(size[0], 1024)) - 1
     if not flat:
         # Then %tid.x names no single thread, and two of one number are never taken for one.
         values = Values([], flat=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from sbo_verify.compiled.inspection.events import Event, Part, source_buffer
 from sbo_verify.compiled.inspection.facts import WIDE
@@ -27,6 +27,17 @@ def publishes(read: Read) -> Iterator[tuple[Event, list[Event]]]:
         ]
         if before:
             yield event, before
+
+
+def judge_unread(read: Read) -> Iterator[HandOff]:
+    """Instructions with no word behind tile stores: whether they publish is not known."""
+    stores = read.first_of_each(read.events.of(*_STORES))
+    for event in read.events.of(Part.UNREAD):
+        before = [each.op for each in stores if read.graph.leads(each.op, event.op)]
+        if before:
+            hand_off = HandOff(read.function.name, Side.PUBLISH, event.op, before)
+            hand_off.doubt(f"line {event.op.line}: {event.op.mnemonic} is not read")
+            yield hand_off
 
 
 def _same_place(store: Event, signal: Event) -> bool:
@@ -93,12 +104,27 @@ def _judge(read: Read, hand_off: HandOff, event: Event, store: Event, state: Sta
     if not read.alone(store, state):
         if joined:
             words += joined
+        elif (
+            own
+            and read.ways.mask(store) == read.ways.mask(event)
+            and _all_publish(read, event, store)
+        ):
+            hand_off.doubt(
+                f"line {line}: every storing thread publishes for itself; "
+                "whether the threshold counts them all is not known"
+            )
         elif not read.apart(store, state):
             _not_joined(read, hand_off, event, store, near=near)
             return own
     for word in words:
         _judge_word(read, hand_off, event, store, word)
     return bool(words)
+
+
+def _all_publish(read: Read, event: Event, store: Event) -> bool:
+    """Whether each thread that comes to the publish has stored: one for all could not be told."""
+    states = read.ways.states(event)
+    return all(("s", store.op.line) in state.own for state in states)
 
 
 def _not_joined(read: Read, hand_off: HandOff, event: Event, store: Event, *, near: bool) -> None:
@@ -177,10 +203,12 @@ def _judge_release(read: Read, hand_off: HandOff, event: Event, store: Event, wo
         hand_off.add("relaxed-publish", event.op, store.op, detail)
 
 
-def judge_sources(read: Read) -> Iterator[HandOff]:
-    """For each bulk store, whether the ordinary writes of its shared source come before it."""
+def judge_sources(read: Read, at: Callable[[Op], bool]) -> Iterator[HandOff]:
+    """Of each bulk store that `at` picks: do the ordinary writes of its source come before?"""
     writes = read.first_of_each(read.events.of(Part.SHARED_STORE))
     for event in read.first_of_each(read.events.of(Part.BULK_STORE)):
+        if not at(event.op):
+            continue
         source = source_buffer(event, read.values)
         before = [each for each in writes if direct(read, each, event) and _may_be(each, source)]
         if not before:

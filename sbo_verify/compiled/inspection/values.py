@@ -63,8 +63,8 @@ _ARITHMETIC: dict[str, Callable[[Numbers, Numbers], Numbers]] = {
     "xor": np.bitwise_xor,
     "min": np.minimum,
     "max": np.maximum,
-    "shl": lambda a, b: np.left_shift(a, np.clip(b, 0, 31)),
-    "shr": lambda a, b: np.right_shift(a, np.clip(b, 0, 31)),
+    "shl": lambda a, b: np.left_shift(a, np.clip(b, 0, 63)),
+    "shr": lambda a, b: np.right_shift(a, np.clip(b, 0, 63)),
     "div": lambda a, b: np.where(b == 0, 0, a // np.where(b == 0, 1, b)),
     "rem": lambda a, b: np.where(b == 0, 0, a % np.where(b == 0, 1, b)),
 }
@@ -172,6 +172,8 @@ class Values:
             return self._parameter(op) if "param" in words or "const" in words else None
         if head not in _PURE or not op.operands:
             return None
+        if "|" in op.operands[0] and head != "elect" and not op.operands[0].startswith(f"{name}|"):
+            return None  # The second result is another value.
         if head == "elect":
             return (
                 Term(f"elect({op.operands[-1]})")
@@ -189,11 +191,10 @@ class Values:
                 return Lanes(found)
         if head == "shfl":
             return None
-        second = "|" in op.operands[0] and not op.operands[0].replace(" ", "").startswith(
-            f"{name}|"
-        )
+        if head in {"mov", "cvta"} and isinstance(inputs[0], Term):
+            return inputs[0]  # The same address, in whichever space it is written.
         text = ",".join(_text(each) for each in inputs)
-        return Term(f"{op.mnemonic}{'#2' if second else ''}({text})", _base(head, inputs))
+        return Term(f"{op.mnemonic}({text})", _base(head, inputs))
 
     def _parameter(self, op: Op) -> Value:
         match = _ADDRESS.fullmatch(op.operands[1])
@@ -258,7 +259,7 @@ def _lanes(  # noqa: C901, PLR0911 - one branch for each opcode
 ) -> Numbers | None:
     """The result for every thread, None for what is not computed here."""
     signed = any(word in {"s32", "s64", "s16"} for word in words)
-    wide = any(word in {"u64", "s64", "b64"} for word in words) or "wide" in words
+    wide = any(word in {"u64", "s64", "b64"} for word in words)
     result: Numbers | None = None
     if head == "setp":
         compare = _COMPARE.get(words[0])
@@ -288,7 +289,7 @@ def _lanes(  # noqa: C901, PLR0911 - one branch for each opcode
         return inputs[0][source] if whole else None
     if result is None:
         return None
-    return _wrapped(result, signed=signed, wide=wide)
+    return _wrapped(result, signed=signed, wide=wide or "wide" in words)
 
 
 def _wrapped(numbers: Numbers, *, signed: bool, wide: bool) -> Numbers:

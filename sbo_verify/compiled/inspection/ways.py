@@ -107,6 +107,7 @@ class _Walker:
         self._by_line = {each.op.line: each for each in events.all}
         self._conditions = conditions
         self._threads = threads
+        self._polls = [(each, graph.loop_of(each.op)) for each in events.of(Part.POLL)]
         self._summaries: dict[int, Summary] = {}
         self._partners = _partners(graph, events)
         guards = {
@@ -178,6 +179,8 @@ class _Walker:
 
     def _decided(self, number: int, target: int, register: str, state: State) -> State:
         """A conditional branch: it may leave a poll's loop for another reason than the signal."""
+        if not self._polls:
+            return self._crossed(number, target, state)
         own = {key: word for key, word in state.own.items() if key[0] != "t"}
         for line, tests in self._exits(number, target):
             if register not in tests:
@@ -185,8 +188,7 @@ class _Walker:
         return self._crossed(number, target, replace(state, own=own))
 
     def _exits(self, number: int, target: int) -> Iterator[tuple[int, frozenset[str]]]:
-        for each in self._events.of(Part.POLL):
-            loop = self._graph.loop_of(each.op)
+        for each, loop in self._polls:
             if loop is not None and number in loop and target not in loop:
                 yield each.op.line, self._events.tested_by[id(each.op)]
 
@@ -364,12 +366,14 @@ def assume(state: State, condition: Condition) -> State | None:
             return None
         literals |= {(each.key, each.positive, each.leaves)}
         pending.extend(each.parts_if_true)
-    return replace(state, mask=mask, literals=literals)
+    if mask == state.mask and literals == state.literals:
+        return state
+    return State(state.own, state.seen, mask, literals)
 
 
 def _forget(state: State, registers: frozenset[str]) -> State:
     kept = frozenset(each for each in state.literals if not each[2] & registers)
-    return replace(state, literals=kept)
+    return State(state.own, state.seen, state.mask, kept)
 
 
 def _join(known: dict[object, State], state: State) -> bool:
@@ -382,5 +386,5 @@ def _join(known: dict[object, State], state: State) -> bool:
     mask, literals = old.mask | state.mask, old.literals & state.literals
     if mask == old.mask and literals == old.literals:
         return False
-    known[facts] = replace(old, mask=mask, literals=literals)
+    known[facts] = State(old.own, old.seen, mask, literals)
     return True
