@@ -93,6 +93,26 @@ CASES = {
         ("$L:", BARRIER, *only(THREAD_0, RELEASE, *BULK, FULL), "@%p3 bra $L;"),
         CANNOT_TELL,
     ),
+    "a signal before the store of its turn, behind another store": (
+        (
+            *only(THREAD_0, STORE),
+            "$L:",
+            BARRIER,
+            *only(THREAD_0, RELEASE, *BULK, FULL),
+            "@%p3 bra $L;",
+        ),
+        CANNOT_TELL,
+    ),
+    "an early signal with a right one behind the loop": (
+        (
+            "$L:",
+            BARRIER,
+            *only(THREAD_0, RELEASE, *BULK, FULL),
+            "@%p3 bra $L;",
+            *only(THREAD_0, RELEASE),
+        ),
+        CANNOT_TELL,
+    ),
     "an arrival is no barrier that is followed": (
         (
             *only(THREAD_0, STORE, "bar.arrive 1, 128;"),

@@ -103,7 +103,7 @@ def _judge(read: Read, hand_off: HandOff, polls: list[Event], data: Event, state
             hand_off.provided.append(note)
     own = [word for (what, line), word in state.own.items() if what == "p" and line in lines]
     if own:
-        _judge_word(hand_off, data, relevant, own[0])
+        _judge_word(read, hand_off, data, relevant, own[0])
         return
     seen = [
         word
@@ -111,7 +111,7 @@ def _judge(read: Read, hand_off: HandOff, polls: list[Event], data: Event, state
         if what == "p" and line in lines and (turn or not near)
     ]
     for word in seen:
-        _judge_word(hand_off, data, relevant, word)
+        _judge_word(read, hand_off, data, relevant, word)
     if not seen:
         _not_told(read, hand_off, relevant, data, state)
 
@@ -156,8 +156,13 @@ def _not_told(read: Read, hand_off: HandOff, polls: list[Event], data: Event, st
         hand_off.doubt(f"line {data.op.line}: a way leads to this read around the poll")
 
 
-def _judge_word(hand_off: HandOff, data: Event, polls: list[Event], word: str) -> None:
-    if word in _WORDS:
+def _judge_word(read: Read, hand_off: HandOff, data: Event, polls: list[Event], word: str) -> None:
+    if word == "narrow" and any(
+        "" in {each.buffer, polls[0].buffer} or each.buffer == polls[0].buffer
+        for each in read.events.of(Part.PUBLISH)
+    ):
+        hand_off.doubt("the scope is narrow, and whether the publish is inside it is not known")
+    elif word in _WORDS:
         hand_off.add(_WORDS[word], polls[0].op, data.op)
     elif data.part is Part.BULK_READ and word != "proxied":
         hand_off.add("load-without-proxy-fence", data.op, polls[0].op)

@@ -74,7 +74,13 @@ def inspect_ptx(
             judged.append((event, stores))
             if not chosen_ops(event.op):
                 continue
-            inspection.hand_offs.append(judge_publish(read, event, stores))
+            others = [
+                other
+                for owner, other, _ in candidates
+                if owner is read
+                and ("" in {other.buffer, event.buffer} or other.buffer == event.buffer)
+            ]
+            inspection.hand_offs.append(judge_publish(read, event, stores, others))
     inspection.hand_offs += [each for read in reads for each in judge_sources(read, chosen_ops)]
     inspection.hand_offs += [each for read in reads for each in judge_unread(read)]
     inspection.hand_offs += _polls(reads, judged, chosen_ops)

@@ -59,8 +59,11 @@ def fenced(read: Read, event: Event) -> bool:
     return any(read.graph.before(each.op, event.op) for each in read.events.of(Part.FENCE))
 
 
-def judge_publish(read: Read, event: Event, stores: list[Event]) -> HandOff:
-    """What is known of one publish and all the stores before it."""
+def judge_publish(read: Read, event: Event, stores: list[Event], others: list[Event]) -> HandOff:
+    """What is known of one publish and all the stores before it.
+
+    `others` are all publishes of the function that may be of the same signal, itself included.
+    """
     hand_off = HandOff(read.function.name, Side.PUBLISH, event.op, [each.op for each in stores])
     hand_off.ordering = _ordering(read, event, stores)
     covered = False
@@ -73,11 +76,28 @@ def judge_publish(read: Read, event: Event, stores: list[Event]) -> HandOff:
     for op in read.unread(event):
         hand_off.doubt(f"line {op.line}: {op.mnemonic} is not read")
     if not hand_off.broken:
-        if not any(direct(read, each, event) for each in stores):
-            hand_off.doubt("the signal stands before the store: which tile it is for is not known")
+        for store in _behind(read, event, stores, others):
+            hand_off.doubt(
+                f"line {store.op.line}: stored behind the signal in its turn: "
+                "which tile the signal is for is not known"
+            )
         if not covered:
             hand_off.doubt("no way from a store to the signal was followed")
     return hand_off
+
+
+def _behind(read: Read, event: Event, stores: list[Event], others: list[Event]) -> list[Event]:
+    """Stores that the signal may be for although it stands before them in the loop.
+
+    A store that another publish of the signal follows is that one's, unless the signal's own loop
+    holds no store before the signal.
+    """
+    late = [each for each in stores if not direct(read, each, event)]
+    loop = read.graph.loop_of(event.op) or frozenset[int]()
+    inside = [each for each in stores if read.graph.home[id(each.op)][0] in loop]
+    if inside and all(each in late for each in inside):
+        return inside
+    return [each for each in late if not any(direct(read, each, other) for other in others)]
 
 
 def _ordering(read: Read, event: Event, stores: list[Event]) -> list[Op]:
@@ -183,11 +203,11 @@ def _judge_release(read: Read, hand_off: HandOff, event: Event, store: Event, wo
     if order in {None, Order.WEAK}:
         hand_off.add("weak-publish", event.op, store.op)
     elif not volatile and scope not in WIDE:
-        hand_off.add("narrow-publish", event.op, store.op)
+        _narrow(read, hand_off, event, store, "")
     elif releases(event) or word == "released":
         return
     elif word == "narrow":
-        hand_off.add("narrow-publish", event.op, store.op, "the fence before it is too narrow")
+        _narrow(read, hand_off, event, store, "the fence before it is too narrow")
     else:
         early = [
             each.op
@@ -201,6 +221,18 @@ def _judge_release(read: Read, hand_off: HandOff, event: Event, store: Event, wo
             else ""
         )
         hand_off.add("relaxed-publish", event.op, store.op, detail)
+
+
+def _narrow(read: Read, hand_off: HandOff, event: Event, store: Event, detail: str) -> None:
+    """A consumer in the same kernel may be in the same CTA, which PTX does not say."""
+    if any(_same_signal(each, event) for each in read.events.of(Part.POLL)):
+        hand_off.doubt("the scope is narrow, and whether the poll is inside it is not known")
+    else:
+        hand_off.add("narrow-publish", event.op, store.op, detail)
+
+
+def _same_signal(poll: Event, signal: Event) -> bool:
+    return not poll.buffer or not signal.buffer or poll.buffer == signal.buffer
 
 
 def judge_sources(read: Read, at: Callable[[Op], bool]) -> Iterator[HandOff]:
