@@ -113,6 +113,14 @@ CASES = {
         ),
         CANNOT_TELL,
     ),
+    "the same flag in every turn": (
+        (
+            "$L:",
+            *only(THREAD_0, *BULK, FULL, "st.release.gpu.global.u32 [%rd2], 1;"),
+            "@%p3 bra $L;",
+        ),
+        CANNOT_TELL,
+    ),
     "an arrival is no barrier that is followed": (
         (
             *only(THREAD_0, STORE, "bar.arrive 1, 128;"),

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from sbo_verify.compiled.inspection.consumer import endless_loops, judge_poll, signals
 from sbo_verify.compiled.inspection.events import Event, Part
 from sbo_verify.compiled.inspection.function import Read, read_function
-from sbo_verify.compiled.inspection.handoffs import HandOff, HandOffVerdict
+from sbo_verify.compiled.inspection.handoffs import HandOff, HandOffVerdict, Side
 from sbo_verify.compiled.inspection.producer import (
     direct,
     fenced,
@@ -41,8 +41,15 @@ class Inspection:
 
     @property
     def verdict(self) -> HandOffVerdict | None:
-        """The worst of all; None where the file hands nothing over."""
-        found = {each.verdict for each in self.hand_offs}
+        """The worst of all; None where the file hands nothing over.
+
+        That the source of a bulk store is in order hands nothing over yet.
+        """
+        found = {
+            each.verdict
+            for each in self.hand_offs
+            if each.side is not Side.SOURCE or each.verdict is not HandOffVerdict.ORDERED
+        }
         ranked = (HandOffVerdict.NOT_ORDERED, HandOffVerdict.CANNOT_TELL, HandOffVerdict.ORDERED)
         return next((each for each in ranked if each in found), None)
 

@@ -75,6 +75,11 @@ def judge_publish(read: Read, event: Event, stores: list[Event], others: list[Ev
             covered |= _judge(followed, hand_off, event, store, state)
     for op in read.unread(event):
         hand_off.doubt(f"line {op.line}: {op.mnemonic} is not read")
+    if _same_value_again(read, event):
+        hand_off.doubt(
+            "the same value is stored in every turn of the loop: whether a poll can take an "
+            "earlier turn's for this one's is not known"
+        )
     if not hand_off.broken:
         for store in _behind(read, event, stores, others):
             hand_off.doubt(
@@ -84,6 +89,21 @@ def judge_publish(read: Read, event: Event, stores: list[Event], others: list[Ev
         if not covered:
             hand_off.doubt("no way from a store to the signal was followed")
     return hand_off
+
+
+def _same_value_again(read: Read, event: Event) -> bool:
+    """Whether a loop stores a value to the signal that no instruction of the loop computes."""
+    loop = read.graph.loop_of(event.op)
+    stores = event.op.mnemonic.startswith("st.") or ".exch" in event.op.mnemonic
+    if loop is None or not stores:
+        return False
+    places = [
+        read.graph.home[id(op)][0]
+        for op in read.values.definitions(event.op.operands[-1])
+        if id(op) in read.graph.home
+    ]
+    fixed = read.values.of(event.op.operands[-1]) is not None
+    return fixed or all(place not in loop for place in places)
 
 
 def _behind(read: Read, event: Event, stores: list[Event], others: list[Event]) -> list[Event]:
