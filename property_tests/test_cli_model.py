@@ -233,7 +233,8 @@ def test_help_shows_an_example_that_can_be_typed(
     assert shown
     monkeypatch.chdir(tmp_path)
     recorded = "reports/h200-2026-11-24/gemm-benchmark.json"
-    for file in ("property_tests/litmus/bulk/a.litmus", "test.litmus", recorded):
+    named = ("matrix.json", "kernel.ptx", "kernel.cu")
+    for file in ("property_tests/litmus/bulk/a.litmus", "test.litmus", recorded, *named):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
     for example in shown:

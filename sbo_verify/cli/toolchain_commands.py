@@ -47,7 +47,7 @@ def toolchains_command(**options: Any) -> int:  # noqa: ANN401 - as click gives 
 
     \b
       sbo-verify toolchains --install 12.9.86 --install 13.5.37
-      sbo-verify toolchains --json > matrix.json
+      sbo-verify toolchains --json
       sbo-verify toolchains --record matrix.json --markdown
       sbo-verify toolchains --ptxas 13.5.37 --against matrix.json
 
