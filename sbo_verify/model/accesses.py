@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sbo_verify.model.barriers import barrier_key
 from sbo_verify.model.events import Event, EventKind
 from sbo_verify.model.program import (
     Arrival,
@@ -138,13 +139,9 @@ def barrier(run: Frame, state: State, ins: Barrier, _domains: Domains) -> list[S
     event = run.add(
         state, Event(run.index, state.position, EventKind.BARRIER, ins.text, ordered=True)
     )
-    place = run.thread.placement
-    unit: tuple[object, ...] = place.unit(Scope.CLUSTER if ins.unit == "cluster" else Scope.CTA)
-    if ins.unit == "warp":
-        unit = (*unit, "warp", place.warp)
     resource = run.value(state, ins.resource)
     count = None if ins.count is None else run.value(state, ins.count)
-    key = (ins.unit, unit, resource)
+    key = barrier_key(run.program, run.index, ins, resource)
     state.trace.barriers.append(BarrierUse(event, key, ins.arrival, count, ins.ordered))
     state.effects += 1
     return [run.go_on(state, resource, count)]
@@ -156,8 +153,6 @@ def mbarrier(
     """`mbarrier.arrive`, or the `mbarrier.try_wait` that succeeds."""
     arrives = isinstance(ins, MbarrierArrive)
     expects = isinstance(ins, MbarrierArrive) and ins.expects
-    if expects:
-        state.trace.expected.append(ins.mbarrier)
     kind = EventKind.BARRIER if arrives else EventKind.COMPLETION
     event = run.add(state, Event(run.index, state.position, kind, ins.text, ins.order, ins.scope))
     key = ("mbarrier", ins.mbarrier)

@@ -286,7 +286,7 @@ class Skeleton:
             for first, second, rule in trace.completions
         ]
         # Without an expect_tx the phase can be over before the copy is.
-        expected = {name for _, trace in self.threads for name in trace.expected}
+        expected = {use.key[1] for uses in self.barrier_uses for use in uses if use.expects}
         for offset, trace in self.threads:
             for name, fence in trace.transactions:
                 if name not in expected:

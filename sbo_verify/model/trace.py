@@ -64,7 +64,6 @@ class Trace:
     dependencies: list[tuple[int, int]] = field(default_factory=list)
     completions: list[tuple[int, int, str]] = field(default_factory=list)
     transactions: list[tuple[str, int]] = field(default_factory=list)
-    expected: list[str] = field(default_factory=list)
     barriers: list[BarrierUse] = field(default_factory=list)
     path: tuple[object, ...] = ()
     spin: Spin | None = None
@@ -104,7 +103,6 @@ class State:
                 list(trace.dependencies),
                 list(trace.completions),
                 list(trace.transactions),
-                list(trace.expected),
                 list(trace.barriers),
                 trace.path,
             ),
