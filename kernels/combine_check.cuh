@@ -84,7 +84,8 @@ __device__ __forceinline__ bool note_chunk(const Check& c, unsigned chunk, uint4
   const unsigned words[4] = {v.x, v.y, v.z, v.w};
   unsigned stale = 0, ahead = 0, wrong = 0, first = 0;
   for (unsigned i = 0; i < 4; ++i) {
-    const Age age = age_of_word(words[i], c.round);
+    Age age = age_of_word(words[i], c.round);
+    if (age == Age::wrong && c.p.wrong_is_stale) age = Age::stale;
     if (age == Age::stale && stale == 0) first = i;
     stale += age == Age::stale;
     ahead += age == Age::ahead;

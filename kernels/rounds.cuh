@@ -95,14 +95,21 @@ __device__ __forceinline__ void gate_noise(const CombineParameters& p) {
 }
 
 // CTAs that make noise from before the first round until behind the last: it takes a while to fill
-// L2 with lines that have to be written back.
+// L2 with lines that have to be written back. They give up where no round passes any more.
 __device__ __forceinline__ void make_noise(const CombineParameters& p) {
   Noise noise(p.noise, p.noise_bytes, p.noise_kind, blockIdx.x, gridDim.x, p.seed);
   if (threadIdx.x == 0) atomicAdd(&p.counters->noisy, 1);
-  const unsigned long long begun = ptx::globaltimer();
+  int round = 0;
+  unsigned long long begun = ptx::globaltimer();
   while (ptx::ld_relaxed<ptx::Scope::gpu>(&p.counters->ended) == 0 &&
-         ptx::ld_relaxed<ptx::Scope::gpu>(&p.counters->stop) == 0 &&
-         ptx::globaltimer() - begun < p.noise_limit_ns) {
+         ptx::ld_relaxed<ptx::Scope::gpu>(&p.counters->stop) == 0) {
+    const int now = ptx::ld_relaxed<ptx::Scope::gpu>(&p.counters->round);
+    if (now != round) {
+      round = now;
+      begun = ptx::globaltimer();
+    } else if (ptx::globaltimer() - begun >= p.noise_limit_ns) {
+      break;
+    }
     noise.burst();
   }
 }

@@ -213,7 +213,7 @@ def test_one_consumer_fills_an_sm_and_leaves_the_gemm_none() -> None:
 
 
 def test_the_state_fits_between_its_parts() -> None:
-    from sbo_verify.device.live_rounds import PARTS, STATE_BYTES  # noqa: PLC0415 - beside its use
+    from sbo_verify.device.live_shot import PARTS, STATE_BYTES  # noqa: PLC0415 - beside its use
     from sbo_verify.device.micro_kernel import WITNESS_CAPACITY  # noqa: PLC0415
 
     assert COMBINE_COUNTERS.dtype().itemsize <= PARTS["fault"]

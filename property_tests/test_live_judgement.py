@@ -21,7 +21,7 @@ from sbo_verify.device.combine_layout import (
     name_of,
 )
 from sbo_verify.device.layout import FAULT, FaultKind, Role
-from sbo_verify.device.live_rounds import RawLive
+from sbo_verify.device.live_shot import RawLive
 from sbo_verify.harness import stressed_kernels
 from sbo_verify.harness.diagnosis import diagnose
 from sbo_verify.harness.gate import repeat_command

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from sbo_verify.device.combine_layout import name_of, slots_of
-from sbo_verify.device.live_rounds import RawLive
+from sbo_verify.device.live_shot import RawLive
 from sbo_verify.device.live_tensors import LiveTensors
-from sbo_verify.harness.live_bench import LiveBench, shot_of
+from sbo_verify.harness.live_bench import LiveBench, shot_of, variant_of
 from sbo_verify.harness.live_knobs import LiveKnobs
 from sbo_verify.harness.producers import announcement
 from sbo_verify.protocols.signal_publish.combine import OVERLAP
+from sbo_verify.protocols.signal_publish.sites import SourceFence
 
 pytestmark = [pytest.mark.silicon, pytest.mark.live_gemm]
 
@@ -66,7 +67,7 @@ def launched(
         return producer.call(tensors, expected_m)
 
     block_m, threshold = announcement(producer.name, bench.arena.once(produce))
-    shot = shot_of(fitted, block_m, threshold, 1)
+    shot = shot_of(fitted, variant_of(row), (block_m, threshold), 1)
     raw = bench.arena.run(shot, bench.kernel(row), tensors, produce)
     return raw, tensors, sum(1 for _ in slots_of(case.masks, case.m, block_m))
 
@@ -98,12 +99,41 @@ def test_any_number_of_consumers_will_do(live_bench: LiveBench, consumers: int) 
     assert int(raw.counters[0]["observations"]) == ROUNDS * slots
 
 
+@pytest.mark.parametrize("unfenced", [False, True])
+def test_words_of_no_round_are_stale_only_where_the_copy_is_not_fenced(
+    live_bench: LiveBench, *, unfenced: bool
+) -> None:
+    """NaN, which names no round, in place of every product."""
+    row = OVERLAP.row(PUBLISHED)
+    case = CASES[1]
+    fitted = replace(CALM, groups=case.groups, m=case.m, n=case.n, k=case.k)
+    producer = live_bench.producer_of(row, fitted)
+    tensors = live_bench.arena.tensors((case.groups, case.m, case.n, case.k), case.masks, 1)
+    tensors.b[1].fill_(float("nan"))
+
+    def produce() -> object:
+        return producer.call(tensors, 64)
+
+    announced = announcement(producer.name, live_bench.arena.once(produce))
+    variant = variant_of(row)
+    if unfenced:
+        variant = variant.with_choices(source_fence=SourceFence.NONE)
+    shot = shot_of(fitted, variant, announced, 1)
+    raw = live_bench.arena.run(shot, live_bench.kernel(row), tensors, produce)
+    counters: Any = raw.counters[0]
+    words = ROUNDS * sum(case.masks) * case.n // 2
+    assert int(counters["stale_words"]) == (words if unfenced else 0)
+    assert int(counters["wrong_words"]) == (0 if unfenced else words)
+
+
 def test_rounds_that_outlive_their_limit_are_stopped(live_bench: LiveBench) -> None:
     """A producer that never signals, and a host with less patience than the kernels."""
     bench, case = live_bench, CASES[1]
     tensors = bench.arena.tensors((case.groups, case.m, case.n, case.k), case.masks, 1)
-    shot = shot_of(replace(CALM, rounds_per_graph=0, timeout_ms=3000), 64, 1, 1)
-    kernel = bench.kernel(OVERLAP.row(PUBLISHED))
+    row = OVERLAP.row(PUBLISHED)
+    calm = replace(CALM, rounds_per_graph=0, timeout_ms=3000)
+    shot = shot_of(calm, variant_of(row), (64, 1), 1)
+    kernel = bench.kernel(row)
     raw = bench.arena.run(replace(shot, limit_seconds=0.2), kernel, tensors, lambda: None)
     assert raw.hung
     assert raw.elapsed_seconds < 2

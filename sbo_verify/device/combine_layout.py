@@ -95,6 +95,7 @@ COMBINE_PARAMETERS = Struct(
         Field("witness_capacity", "unsigned"),
         Field("noise_kind", "unsigned"),
         Field("check", "unsigned"),
+        Field("wrong_is_stale", "unsigned"),
         Field("prime_l1", "unsigned"),
         Field("read_order", "unsigned"),
         Field("consumer_skew_cycles", "unsigned"),

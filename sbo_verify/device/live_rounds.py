@@ -14,10 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from sbo_verify.device.combine_build import (
     GATE_ENTRY,
@@ -27,58 +24,29 @@ from sbo_verify.device.combine_build import (
     PREPARE_THREADS,
     build_rounds,
 )
-from sbo_verify.device.combine_layout import (
-    COMBINE_COUNTERS,
-    COMBINE_PARAMETERS,
-    ROUND_PARAMETERS,
-    SLOT_WITNESS,
-    THREADS,
-    dynamic_shared_bytes,
-)
+from sbo_verify.device.combine_layout import THREADS, dynamic_shared_bytes
 from sbo_verify.device.driver import DriverError, Kernel
 from sbo_verify.device.gpu import SM_SHARED_BYTES, Gpu, NoGpuError
-from sbo_verify.device.layout import FAULT
-from sbo_verify.device.live_tensors import SMALLEST_BLOCK_M, LiveTensors, live_tensors
+from sbo_verify.device.live_shot import (
+    LiveShot,
+    RawLive,
+    Structure,
+    both,
+    combine_parameters,
+    counter,
+    fresh_state,
+    raw_live,
+    round_parameters,
+)
+from sbo_verify.device.live_tensors import LiveTensors, live_tensors
 from sbo_verify.device.micro_kernel import (
     POLL_SECONDS,
-    WITNESS_CAPACITY,
     ArenaError,
     LaunchFailedError,
     LaunchHungError,
 )
 
-INT32_LARGEST = 2**31 - 1
-STATE_BYTES = 1 << 14
 STREAMS = 4
-# Noise that nobody ends gives up by itself.
-NOISE_FACTOR = 2
-
-
-@dataclass(frozen=True)
-class LiveShot:
-    """One launch in numbers. `values` are the other scalar members of the kernel's parameters."""
-
-    rounds: int
-    rounds_per_graph: int
-    block_m: int
-    threshold: int
-    consumers: int
-    noise_ctas: int
-    noise_bytes: int
-    values: dict[str, int]
-    limit_seconds: float
-
-
-@dataclass(frozen=True)
-class RawLive:
-    """What one launch left behind. `announced` is what the producer returned in each call."""
-
-    counters: np.ndarray[Any, np.dtype[np.void]]
-    witnesses: np.ndarray[Any, np.dtype[np.void]]
-    fault: np.ndarray[Any, np.dtype[np.void]]
-    elapsed_seconds: float
-    hung: bool
-    announced: frozenset[object]
 
 
 class LiveArena:
@@ -99,6 +67,12 @@ class LiveArena:
             torch.cuda.Stream() for _ in range(STREAMS)
         )
         self._noise: Any = None
+        # The host speaks to running kernels by copies alone: a kernel that nobody has launched yet
+        # may be loaded only when the GPU is idle, which a hung launch never lets it be.
+        self.word, self._one = (
+            torch.full((1,), value, dtype=torch.int32).pin_memory() for value in (0, 1)
+        )
+        self.word_read = torch.cuda.Event()
         artefact = build_rounds()
         self.prepare = Kernel(artefact.cubin, PREPARE_ENTRY)
         self.gate = Kernel(artefact.cubin, GATE_ENTRY)
@@ -138,6 +112,17 @@ class LiveArena:
             self._noise = self.torch.empty(size, dtype=self.torch.uint8, device="cuda")
         return int(self._noise.data_ptr()) if size else 0
 
+    def raise_stop(self, stop: Any) -> None:  # noqa: ANN401 - torch's tensor
+        """Set a word of the GPU's, beside whatever runs there."""
+        with self.torch.cuda.stream(self.stop_stream):
+            stop.copy_(self._one, non_blocking=True)
+
+    def read_word(self, source: Any) -> None:  # noqa: ANN401 - torch's tensor
+        """Begin to copy a word of the GPU into `word`, where it is once `word_read` has passed."""
+        with self.torch.cuda.stream(self.stop_stream):
+            self.word.copy_(source, non_blocking=True)
+        self.word_read.record(self.stop_stream)
+
     def run(
         self, shot: LiveShot, kernel: Kernel, tensors: LiveTensors, produce: Callable[[], object]
     ) -> RawLive:
@@ -169,9 +154,10 @@ class _Rounds:
         self.torch = arena.torch
         self.announced: set[object] = set()
         with self.torch.cuda.stream(arena.main):
-            self.state = _fresh_state(self.torch)
-        self.combine = self._combine_parameters()
-        self.between = _both(self._round_parameters(), self.combine)
+            self.state = fresh_state(self.torch)
+        noise = arena.noise(shot.noise_bytes)
+        self.combine = combine_parameters(shot, tensors, int(self.state.data_ptr()), noise)
+        self.between = both(round_parameters(tensors), self.combine)
 
     def run(self) -> RawLive:
         arena, shot = self.arena, self.shot
@@ -189,11 +175,11 @@ class _Rounds:
             self._launch_prepare(ends=True)  # audits the last round
             arena.main.wait_stream(arena.beside)
         end.record(arena.main)
-        hung = not _wait(end, shot.limit_seconds)
+        hung = not self._wait_while_rounds_pass(end)
         if hung:
             self._stop(end)
         seconds = float(start.elapsed_time(end)) * 1e-3
-        return self._read_back(seconds, hung=hung)
+        return raw_live(self.state, seconds, hung=hung, announced=frozenset(self.announced))
 
     def _graph(self) -> Any:  # noqa: ANN401 - torch's graph
         graph = self.torch.cuda.CUDAGraph()
@@ -249,7 +235,7 @@ class _Rounds:
     def _launch(
         self,
         kernel: Kernel,
-        parameters: np.ndarray[Any, np.dtype[np.void]],
+        parameters: Structure,
         *,
         grid: int,
         threads: int,
@@ -263,122 +249,25 @@ class _Rounds:
             stream=self.arena.main.cuda_stream,
         )
 
+    def _wait_while_rounds_pass(self, end: Any) -> bool:  # noqa: ANN401 - torch's event
+        """False once no round has begun for the limit: many slow rounds are no hang."""
+        reached = -1
+        while not _wait(end, self.shot.limit_seconds):
+            self.arena.read_word(counter(self.torch, self.state, "round"))
+            if not _wait(self.arena.word_read, self.shot.limit_seconds):
+                return False
+            if int(self.arena.word[0]) == reached:
+                return False
+            reached = int(self.arena.word[0])
+        return True
+
     def _stop(self, end: Any) -> None:  # noqa: ANN401 - torch's event
-        stop = self._address("counters") + _offset(COMBINE_COUNTERS.dtype(), "stop")
-        with self.torch.cuda.stream(self.arena.stop_stream):
-            at = stop - int(self.state.data_ptr())
-            self.state[at : at + 4].view(self.torch.int32).fill_(1)
+        self.arena.raise_stop(counter(self.torch, self.state, "stop"))
         grace = 10 * self.shot.values["timeout_ns"] * 1e-9 + self.shot.limit_seconds
         if not _wait(end, grace):
             ran = self.shot.limit_seconds + grace
             message = f"the rounds ran {ran:.1f} s and ignored the stop"
             raise LaunchHungError(message)
-
-    def _address(self, part: str) -> int:
-        return int(self.state.data_ptr()) + PARTS[part]
-
-    def _combine_parameters(self) -> np.ndarray[Any, np.dtype[np.void]]:
-        shot, tensors = self.shot, self.tensors
-        groups, m, n, _ = tensors.sizes
-        needed = groups * -(-m // shot.block_m)
-        if needed > tensors.signal.numel():
-            message = (
-                f"block_m is {shot.block_m}: {needed} signals are needed, and the interface has "
-                f"{tensors.signal.numel()}, one for {SMALLEST_BLOCK_M} rows"
-            )
-            raise ArenaError(message)
-        return _filled(
-            COMBINE_PARAMETERS.dtype(),
-            {
-                "d": tensors.d.data_ptr(),
-                "destination": tensors.destination.data_ptr(),
-                "received": tensors.masked_m.data_ptr(),
-                "signals": tensors.signal.data_ptr(),
-                "counters": self._address("counters"),
-                "witnesses": self._address("witnesses"),
-                "fault": self._address("fault"),
-                "noise": self.arena.noise(shot.noise_bytes),
-                "noise_bytes": shot.noise_bytes,
-                "groups": groups,
-                "m": m,
-                "row_bytes": 2 * n,
-                "block_m": shot.block_m,
-                "threshold": shot.threshold,
-                "consumers": shot.consumers,
-                "noise_ctas": shot.noise_ctas,
-                "noise_limit_ns": int(NOISE_FACTOR * shot.limit_seconds * 1e9),
-                "witness_capacity": WITNESS_CAPACITY,
-                **shot.values,
-            },
-        )
-
-    def _round_parameters(self) -> np.ndarray[Any, np.dtype[np.void]]:
-        tensors = self.tensors
-        groups, m, n, _ = tensors.sizes
-        storage = tensors.scale_storage
-        return _filled(
-            ROUND_PARAMETERS.dtype(),
-            {
-                "d": tensors.d.data_ptr(),
-                "scales": storage.data_ptr(),
-                "d_bytes": 2 * groups * m * n,
-                "signal_count": tensors.signal.numel(),
-                "scale_count": storage.numel(),
-                "scale_pitch": storage.shape[2],
-                "k_blocks": storage.shape[1],
-            },
-        )
-
-    def _read_back(self, seconds: float, *, hung: bool) -> RawLive:
-        raw = self.state.cpu().numpy()
-
-        def part(name: str, dtype: np.dtype[Any], count: int) -> np.ndarray[Any, Any]:
-            begin = PARTS[name]
-            return np.asarray(raw[begin : begin + dtype.itemsize * count]).view(dtype)
-
-        counters = part("counters", COMBINE_COUNTERS.dtype(), 1)
-        kept = min(int(counters["witnesses"][0]), WITNESS_CAPACITY)
-        return RawLive(
-            counters=counters,
-            witnesses=part("witnesses", SLOT_WITNESS.dtype(), kept),
-            fault=part("fault", FAULT.dtype(), 1),
-            elapsed_seconds=seconds,
-            hung=hung,
-            announced=frozenset(self.announced),
-        )
-
-
-# Byte offsets in the state buffer.
-PARTS = {"counters": 0, "fault": 1024, "witnesses": 2048}
-
-
-def _fresh_state(torch: Any) -> Any:  # noqa: ANN401 - torch, which is optional
-    state = np.zeros(STATE_BYTES, dtype=np.uint8)
-    counters = state[: COMBINE_COUNTERS.dtype().itemsize].view(COMBINE_COUNTERS.dtype())
-    counters["signal_lowest"] = INT32_LARGEST
-    return torch.from_numpy(state).to("cuda")
-
-
-def _filled(dtype: np.dtype[np.void], values: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.void]]:
-    made = np.zeros(1, dtype=dtype)
-    for name, value in values.items():
-        made[name] = value
-    return made
-
-
-def _both(
-    first: np.ndarray[Any, np.dtype[np.void]], second: np.ndarray[Any, np.dtype[np.void]]
-) -> np.ndarray[Any, np.dtype[np.void]]:
-    """Two structures behind each other, as one parameter; both are aligned to 8 bytes."""
-    kind = np.dtype([("round", first.dtype), ("combine", second.dtype)], align=True)
-    made = np.zeros(1, dtype=kind)
-    made["round"], made["combine"] = first, second
-    return made
-
-
-def _offset(dtype: np.dtype[np.void], name: str) -> int:
-    described: Any = dtype.fields
-    return int(described[name][1])
 
 
 def _wait(event: Any, seconds: float) -> bool:  # noqa: ANN401 - torch's event

@@ -16,7 +16,8 @@ from sbo_verify.device.combine_build import build_combine, combine_entry
 from sbo_verify.device.combine_layout import slots_of
 from sbo_verify.device.driver import Kernel
 from sbo_verify.device.gpu import Gpu
-from sbo_verify.device.live_rounds import LiveArena, LiveShot
+from sbo_verify.device.live_rounds import LiveArena
+from sbo_verify.device.live_shot import LiveShot
 from sbo_verify.harness.knobs import generator
 from sbo_verify.harness.live_knobs import (
     LiveKnobs,
@@ -41,7 +42,7 @@ from sbo_verify.harness.runner import (
 )
 from sbo_verify.protocol import Protocol, Row
 from sbo_verify.protocols.signal_publish.combine import FOREIGN
-from sbo_verify.protocols.signal_publish.sites import SignalPublish
+from sbo_verify.protocols.signal_publish.sites import SignalPublish, SourceFence, Store
 from sbo_verify.record import Launch, LiveLaunch
 
 
@@ -97,7 +98,7 @@ class LiveBench:
 
         returned = self.arena.once(produce)
         block_m, threshold = announcement(producer.name, returned)
-        shot = shot_of(knobs, block_m, threshold, device_seed)
+        shot = shot_of(knobs, variant_of(row), (block_m, threshold), device_seed)
         raw = self.arena.run(shot, self.kernel(row), tensors, produce)
         return live_record(
             raw,
@@ -149,6 +150,10 @@ def decide(rng: np.random.Generator, row: Row, sm_count: int, fixed: dict[str, s
     return knobs
 
 
+def _copies_unfenced(variant: SignalPublish) -> bool:
+    return variant.store is not Store.GENERIC and variant.source_fence is SourceFence.NONE
+
+
 def variant_of(row: Row) -> SignalPublish:
     """The row's variant, which the GEMM and Combine Send can run only of one protocol."""
     if not isinstance(row.variant, SignalPublish):
@@ -157,8 +162,11 @@ def variant_of(row: Row) -> SignalPublish:
     return row.variant
 
 
-def shot_of(knobs: LiveKnobs, block_m: int, threshold: int, device_seed: int) -> LiveShot:
-    """One launch in numbers, as its knobs and the producer's announcement have it."""
+def shot_of(
+    knobs: LiveKnobs, variant: SignalPublish, announced: tuple[int, int], device_seed: int
+) -> LiveShot:
+    """One launch in numbers, as its knobs, variant and announced (block_m, threshold) have it."""
+    block_m, threshold = announced
     noisy = knobs.noise_sms > 0 and knobs.noise != 0
     return LiveShot(
         rounds=knobs.rounds,
@@ -172,6 +180,9 @@ def shot_of(knobs: LiveKnobs, block_m: int, threshold: int, device_seed: int) ->
             "timeout_ns": knobs.timeout_ms * NANOSECONDS_PER_MS,
             "noise_kind": int(knobs.noise) if noisy else 0,
             "check": 1,
+            # With no fence before it, the copy may take what the stage held before the tile was
+            # written there: operands, and no round's name.
+            "wrong_is_stale": int(_copies_unfenced(variant)),
             "prime_l1": int(knobs.prime_l1),
             "read_order": int(knobs.read_order),
             "consumer_skew_cycles": knobs.consumer_skew_cycles,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sbo_verify.device.live_rounds import RawLive
+from sbo_verify.device.live_shot import RawLive
 from sbo_verify.harness.live_knobs import LiveKnobs
 from sbo_verify.harness.results import empty_fault, fault_of
 from sbo_verify.record import LiveLaunch, SlotWitness
