@@ -14,10 +14,11 @@ from typing import NoReturn
 import pytest
 
 from sbo_verify import __version__
-from sbo_verify.cli import commands, examination, main
+from sbo_verify.cli import commands, main
 from sbo_verify.compiled.conformance import code_reading
 from sbo_verify.device.build import build
 from sbo_verify.device.gpu import NoGpuError
+from sbo_verify.harness import examination
 from sbo_verify.harness.judgement import INTERRUPTED
 from sbo_verify.harness.session import ReadRow, read_code
 from sbo_verify.protocol import Protocol, Row

@@ -19,7 +19,6 @@ from sbo_verify.harness.gate import (
     Gate,
     launches_of,
     longest_seconds_for,
-    repeat_command,
     seconds_for,
     verdict_of,
 )
@@ -234,16 +233,3 @@ def test_a_lost_gpu_leaves_a_fault_record_and_is_raised(
     # The worker that replaces this one finds it.
     again = verdict_of(gate.run, gate.plan, row)
     assert (again.silicon, again.outcome) == ("unreliable", "unknown")
-
-
-def test_the_command_that_repeats_names_the_launch_that_told(tmp_path: Path) -> None:
-    gate, _ = gate_of(tmp_path, {})
-    row = SIGNAL_PUBLISH.row(SOUND)
-    gate.run.append(launch(SOUND, index=0))
-    gate.run.append(launch(CANARY, stale=5, index=1))
-    assert repeat_command(gate.run, row) == (
-        f"pytest stress/ --seed 7 --variants {SOUND} --require-gpu"
-    )
-    gate.run.append(launch(SOUND, index=2, fault=fault("launch hung")))
-    gate.run.append(launch(SOUND, stale=1, index=3))
-    assert repeat_command(gate.run, row) == f"sbo-verify replay {SOUND} --seed 7 --index 2"

@@ -19,18 +19,19 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("protocol",),
     ("protocols",),
     ("record", "rates"),
-    ("store",),
+    ("store", "repeat"),
     ("model", "compiled", "device"),
     ("gemm",),
     ("harness",),
     ("report",),
+    ("api",),
     ("cli",),
     ("__main__",),
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 
 # A report says what was recorded and judged; it measures, builds and computes nothing.
-REPORT_MAY_IMPORT = ("vocabulary", "verdict", "protocol", "protocols", "record", "store")
+REPORT_MAY_IMPORT = ("vocabulary", "verdict", "protocol", "protocols", "record", "store", "repeat")
 # Of the layers that compute, their plain data alone.
 REPORT_MAY_IMPORT_OF_OTHERS = ("harness.judgement", "harness.answers", "model.steps")
 COMPUTES = ("numpy", "scipy")

@@ -12,7 +12,7 @@ import pytest
 import written_runs
 from fake_bench import GPU, FakeBench
 
-from sbo_verify.cli import commands, examination, main
+from sbo_verify.cli import commands, main
 from sbo_verify.cli.examination import findings_of
 from sbo_verify.device.combine_layout import (
     COMBINE_COUNTERS,
@@ -22,9 +22,8 @@ from sbo_verify.device.combine_layout import (
 )
 from sbo_verify.device.layout import FAULT, FaultKind, Role
 from sbo_verify.device.live_shot import RawLive
-from sbo_verify.harness import stressed_kernels
+from sbo_verify.harness import examination, stressed_kernels
 from sbo_verify.harness.diagnosis import diagnose
-from sbo_verify.harness.gate import repeat_command
 from sbo_verify.harness.live_knobs import LiveKnobs
 from sbo_verify.harness.live_results import live_record
 from sbo_verify.harness.session import conclude
@@ -32,6 +31,7 @@ from sbo_verify.harness.stressed_kernels import overlap_reading, protocol_for
 from sbo_verify.harness.tally import tally
 from sbo_verify.protocols.signal_publish.combine import FOREIGN, OVERLAP
 from sbo_verify.record import GEMM, Launch, LiveLaunch
+from sbo_verify.repeat import repeat_command
 from sbo_verify.report.markdown import markdown_text
 from sbo_verify.store import Run, runs_below
 from sbo_verify.verdict import SiliconVerdict
@@ -286,8 +286,7 @@ def test_every_failure_names_the_command_that_repeats_it(tmp_path: Path) -> None
     rows = [FOREIGN, CANARY]
     variant = OVERLAP.hash_of(OVERLAP.row(SOUND).variant)
     run = run_of(tmp_path, [record(raw(stale()), FOREIGN, variant=variant)], rows, "a:b")
-    protocol = protocol_for("signal_publish", GEMM, "a:b")
-    assert repeat_command(run, protocol.row(FOREIGN)) == (
+    assert repeat_command(run.settings, run.launches(), FOREIGN) == (
         "sbo-verify replay foreign --kernel gemm --producer a:b --seed 7 --index 0"
     )
 

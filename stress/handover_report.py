@@ -10,8 +10,9 @@ from typing import NoReturn
 import pytest
 
 from sbo_verify.device.micro_kernel import GpuLostError
-from sbo_verify.harness.gate import Gate, launches_of, repeat_command
+from sbo_verify.harness.gate import Gate, launches_of
 from sbo_verify.protocol import Row
+from sbo_verify.repeat import repeat_command
 from sbo_verify.verdict import ExitCode, Outcome
 
 
@@ -35,7 +36,8 @@ def examine_and_report(
         leave_lost_gpu(error)
     for name, value in asdict(verdict).items():
         record_property(name, value)
-    repeat = repeat_command(gate.run, row)
+    launches = launches_of(gate.run, row)
+    repeat = repeat_command(gate.run.settings, launches, row.name)
     record_property("seed", gate.plan.seed)
     record_property("repeat", repeat)
     if verdict.outcome == Outcome.PASS:
@@ -47,11 +49,7 @@ def examine_and_report(
             f"{verdict.stale:,} stale of {verdict.observations:,}"
         ),
         *verdict.notes,
-        *(
-            f"witness {witness}"
-            for launch in launches_of(gate.run, row)[:1]
-            for witness in launch.witnesses[:3]
-        ),
+        *(f"witness {witness}" for launch in launches[:1] for witness in launch.witnesses[:3]),
         f"repeat with: {repeat}",
     ]
     pytest.fail("\n".join(lines), pytrace=False)

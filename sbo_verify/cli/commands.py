@@ -14,6 +14,7 @@ from sbo_verify import __version__
 from sbo_verify.cli.examination import examine_variants, findings_of, print_findings
 from sbo_verify.cli.options import (
     SECONDS,
+    SEED,
     as_json,
     gpu_option,
     kernel_options,
@@ -111,7 +112,7 @@ def list_command(protocol: str, *, as_json: bool) -> int:
 
 @app.command("replay")
 @click.argument("variant")
-@click.option("--seed", type=int, required=True, help="The seed that the record names.")
+@click.option("--seed", type=SEED, required=True, help="The seed that the record names.")
 @click.option("--index", type=click.IntRange(min=0), required=True, help="The launch's index.")
 @gpu_option
 @knob_option
@@ -179,7 +180,7 @@ def report_command(run: Path, form: str) -> int:
 @click.option(
     "--variant", default="full_wait-atom_release", show_default=True, help="What is measured."
 )
-@click.option("--seed", type=int, default=1, show_default=True, help="Seed of all randomness.")
+@click.option("--seed", type=SEED, default=1, show_default=True, help="Seed of all randomness.")
 @gpu_option
 @protocol_option
 @as_json
@@ -211,7 +212,7 @@ def bench_command(**options: Any) -> int:  # noqa: ANN401 - click passes options
     show_default=True,
     help="How many seeds, from --seed upwards.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="The first seed.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="The first seed.")
 @click.option(
     "--within",
     type=SECONDS,

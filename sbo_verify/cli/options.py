@@ -40,6 +40,8 @@ class Seconds(click.FloatRange):
 
 
 SECONDS = Seconds(min=0.001)
+# numpy's generators take no others, and what is drawn is none.
+SEED = click.IntRange(min=0)
 
 
 def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -97,7 +99,7 @@ run_options = _options(
     ),
     click.option(
         "--seed",
-        type=int,
+        type=SEED,
         default=None,
         help="Seed of all randomness; drawn and printed by default.",
     ),
@@ -149,6 +151,13 @@ def refuse_lone_producer(options: dict[str, Any]) -> None:
         raise click.UsageError(message)
 
 
-def parse_names(word: str) -> list[str]:
-    """The names of a comma-separated list; empty where nothing is named."""
-    return [name.strip() for name in word.split(",") if name.strip()]
+def parse_names(word: str, option: str = "--variants") -> list[str]:
+    """The names of a comma-separated list; empty where the option was not given.
+
+    Raises `click.UsageError` for a list of no names: it was meant to name some, not all.
+    """
+    names = [name.strip() for name in word.split(",") if name.strip()]
+    if word and not names:
+        message = f"{option} {word!r} names nothing; give comma-separated names, or leave it out"
+        raise click.UsageError(message)
+    return names

@@ -21,7 +21,7 @@ from sbo_verify.harness.session import (
     stress_row,
 )
 from sbo_verify.protocol import Row
-from sbo_verify.record import MICRO, Launch, RowVerdict
+from sbo_verify.record import Launch, RowVerdict
 from sbo_verify.store import Run
 
 # Shares of the time: sound rows earn their bound, canaries mostly end at their first stale tile,
@@ -109,15 +109,3 @@ def verdict_of(run: Run, plan: Plan, row: Row) -> RowVerdict:
         )
     )
     return verdicts[0]
-
-
-def repeat_command(run: Run, row: Row) -> str:
-    """The one command that repeats what was seen of this row."""
-    seed, kernel = run.settings.seed, run.settings.kernel
-    which = "" if kernel == MICRO else f" --kernel {kernel}"
-    if run.settings.producer:
-        which += f" --producer {run.settings.producer}"
-    telling = [each for each in launches_of(run, row) if each.stale_tiles or each.fault]
-    if telling:
-        return f"sbo-verify replay {row.name}{which} --seed {seed} --index {telling[0].index}"
-    return f"pytest stress/ --seed {seed} --variants {row.name} --require-gpu"

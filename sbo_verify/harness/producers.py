@@ -20,6 +20,8 @@ from sbo_verify.protocols.signal_publish.sites import SignalPublish
 
 OWN = "sbo_verify.gemm:m_grouped_fp8_gemm_nt_masked"
 PAIR = 2
+# Callables that were given as they are, by the name that their records have.
+_OFFERED: dict[str, Callable[..., Any]] = {}
 
 
 class ProducerError(ValueError):
@@ -85,8 +87,28 @@ def foreign_producer(name: str, *, max_block_n: int = 256) -> Producer:
     return Producer(name, call)
 
 
+def offer(producer: str | Callable[..., Any]) -> str:
+    """The name MODULE:FUNCTION of a producer; a callable's can be used in this process alone.
+
+    Raises `ProducerError` for a name that leads nowhere, or for what cannot be called.
+    """
+    if isinstance(producer, str):
+        imported(producer)
+        return producer
+    if not callable(producer):
+        message = f"a producer is a callable or its name MODULE:FUNCTION, not {producer!r}"
+        raise ProducerError(message)
+    # An object that can be called, as functools.partial makes them, has the name of its class.
+    named = producer if hasattr(producer, "__qualname__") else type(producer)
+    name = f"{named.__module__}:{named.__qualname__}"
+    _OFFERED[name] = producer
+    return name
+
+
 def imported(name: str) -> Callable[..., Any]:
     """The callable called MODULE:FUNCTION; raises `ProducerError` that says what is wrong."""
+    if name in _OFFERED:
+        return _OFFERED[name]
     module, colon, function = name.partition(":")
     if not (module and colon and function):
         message = f"--producer takes MODULE:FUNCTION, not {name!r}"
