@@ -86,15 +86,44 @@ def _with_outputs(a: tuple[Any, Any], b: tuple[Any, Any], masked: Sequence[int])
     return Inputs(a, b, d, masked_m, signal)
 
 
+def inputs_of_bytes(a: tuple[Any, Any], b: tuple[Any, Any], masked: Sequence[int]) -> Inputs:
+    """Inputs of e4m3 bytes and float32 scales that numpy arrays hold, row-major as they stand."""
+    torch = torch_module()
+    pairs = [
+        (
+            torch.from_numpy(values).cuda().view(torch.float8_e4m3fn),
+            torch.from_numpy(scales).cuda(),
+        )
+        for values, scales in (a, b)
+    ]
+    return _with_outputs(pairs[0], pairs[1], masked)
+
+
+def bits_of(d: Any) -> Any:  # noqa: ANN401 - a torch tensor, and a numpy array
+    """The patterns of a bfloat16 tensor as uint16, on the host."""
+    return d.view(torch_module().int16).cpu().numpy().view("uint16")
+
+
 def product(inputs: Inputs) -> Any:  # noqa: ANN401 - a torch tensor
     """[G, M, N] in float64, of the dequantized inputs, every row."""
-    torch = torch_module()
+    a, b = _dequantized(inputs)
+    return torch_module().bmm(a, b.transpose(1, 2))
+
+
+def magnitude(inputs: Inputs) -> Any:  # noqa: ANN401 - a torch tensor
+    """[G, M, N] in float64: the product of the dequantized inputs' absolute values."""
+    a, b = _dequantized(inputs)
+    return torch_module().bmm(a.abs(), b.abs().transpose(1, 2))
+
+
+def _dequantized(inputs: Inputs) -> tuple[Any, Any]:
+    """A [G, M, K] and B [G, N, K] in float64."""
     groups, m, k = inputs.a[0].shape
     n = inputs.b[0].shape[1]
     a = inputs.a[0].double().view(groups, m, -1, BLOCK) * inputs.a[1].double()[..., None]
     scales = inputs.b[1].double().repeat_interleave(BLOCK, 1)[:, :n]
     b = inputs.b[0].double().view(groups, n, -1, BLOCK) * scales[..., None]
-    return torch.bmm(a.view(groups, m, k), b.view(groups, n, k).transpose(1, 2))
+    return a.view(groups, m, k), b.view(groups, n, k)
 
 
 def expected_d(inputs: Inputs) -> Any:  # noqa: ANN401 - a torch tensor

@@ -1,0 +1,376 @@
+"""The GEMM's errors: inputs that are what they say, measures, and a check that notices."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from simulated_gemm import (
+    OTHER,
+    laboratory,
+    nearest,
+    reference,
+    scaled_products,
+    simulated,
+    truncated,
+)
+
+from sbo_verify.cli import main, numerics_command
+from sbo_verify.device.gpu import NoGpuError
+from sbo_verify.harness.numeric_inputs import (
+    BLOCK,
+    DEVIATION,
+    KINDS,
+    LARGEST,
+    NAN,
+    Array,
+    Case,
+    case,
+    e4m3_values,
+    normal_bytes,
+)
+from sbo_verify.harness.numerics import (
+    COMPONENTWISE_LIMIT,
+    LEAST_NORMAL,
+    OWN,
+    Cell,
+    Errors,
+    errors_of,
+    measured,
+    shortcomings,
+    unit_in_the_last_place,
+    values_of,
+)
+from sbo_verify.harness.producers import ProducerError
+
+# Full, partial, empty and a single row; no power of two divides N.
+SIZES = (4, 24, 136, 384)
+FAIL, UNKNOWN, USAGE = 1, 2, 254
+RECORDED = Path(__file__).resolve().parents[1] / "reports" / "h200-2026-11-24"
+
+made = {kind: case(kind, SIZES, 5) for kind in KINDS}
+references = {kind: reference(each) for kind, each in made.items()}
+
+
+def counted(kind: str, values: Array) -> Array:
+    """The rows that count of [G, M, ...]."""
+    rows = np.arange(SIZES[1])[None, :] < np.array(made[kind].masked)[:, None]
+    found: Array = values[rows]
+    return found
+
+
+# ---- the inputs -----------------------------------------------------------------------------
+
+
+def test_e4m3_is_what_its_definition_says() -> None:
+    values = e4m3_values()
+    assert (values[0x38], values[0x39], values[LARGEST], values[1]) == (1.0, 1.125, 448.0, 2**-9)
+    assert (values[8], values[7]) == (2.0**-6, 7 * 2.0**-9)
+    assert np.isnan(values[[NAN, 0xFF]]).all()
+    assert np.isfinite(np.delete(values, [NAN, 0xFF])).all()
+    assert (values[0x81:0xFF] == -values[1:NAN]).all()
+
+
+def test_normal_bytes_are_normal_numbers_rounded() -> None:
+    drawn = np.random.default_rng(1).normal(0, DEVIATION, 20_000)
+    table = e4m3_values()[normal_bytes()]
+    assert len(table) == 2**16
+    assert table.mean() == 0
+    assert table.std() == pytest.approx(np.clip(drawn, -448, 448).std(), rel=0.02)
+    # No byte between the least and the largest is forgotten near the middle of the distribution.
+    assert {0x38, 0x58, 0x60, LARGEST} <= set(normal_bytes().tolist())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_seed_makes_the_same_inputs(kind: str) -> None:
+    again, other = case(kind, SIZES, 5), case(kind, SIZES, 6)
+    for name in ("a", "a_scales", "b", "b_scales"):
+        first: Array = getattr(made[kind], name)
+        np.testing.assert_array_equal(first, getattr(again, name))
+        assert first.dtype == (np.float32 if "scales" in name else np.uint8)
+    assert (made[kind].a != other.a).any()
+    assert made[kind].masked == (24, 16, 0, 1)
+
+
+def test_masks_can_be_given() -> None:
+    assert case("normal", SIZES, 5, (1, 2, 3, 4)).masked == (1, 2, 3, 4)
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if k not in {"nan_values", "infinite_scales"}])
+def test_products_of_finite_inputs_are_far_from_overflow(kind: str) -> None:
+    assert np.abs(references[kind].product).max() < 2.0**125
+    assert references[kind].magnitude.max() < 2.0**125
+
+
+def test_subnormals_are_subnormal() -> None:
+    values = np.abs(e4m3_values()[made["subnormal_values"].a])
+    assert values.max() == 7 * 2.0**-9
+    results = np.abs(counted("subnormal_results", references["subnormal_results"].product))
+    assert 0 < np.median(results) < LEAST_NORMAL / 2
+    scale, _ = scaled_products(made["subnormal_scales"])[0]
+    assert 0 < scale.max() < LEAST_NORMAL
+    assert np.median(np.abs(references["subnormal_scales"].product)) > LEAST_NORMAL
+
+
+def test_every_value_is_there() -> None:
+    assert set(made["every_value"].a.ravel().tolist()) == set(range(256)) - {NAN, 0xFF}
+
+
+def test_wide_scales_are_wide() -> None:
+    for scales in (made["wide_scales"].a_scales, made["wide_scales"].b_scales):
+        assert scales.max() / scales.min() > 2.0**60
+    assert np.abs(references["huge_results"].product).max() > 2.0**100
+
+
+def test_what_cancels_cancels() -> None:
+    """Neighbours leave nothing but what stands last; of the halves remains the last 128."""
+    for kind, most in (("cancel_within", 2.0**-14), ("cancel_across", 2.0**-5)):
+        product, magnitude = references[kind].product, references[kind].magnitude
+        assert np.median(np.abs(counted(kind, product) / counted(kind, magnitude))) < most
+        assert np.median(np.abs(counted(kind, product))) > 0
+
+
+def test_one_product_towers_over_the_others_of_its_block() -> None:
+    for values in (made["absorbed"].a, made["absorbed"].b):
+        numbers = e4m3_values()[values].reshape(*values.shape[:-1], -1, BLOCK)
+        assert (numbers[..., 5] == 448).all()
+        others = np.delete(numbers, 5, axis=-1)
+        assert 2 <= others.min() <= others.max() < 2.0**5
+
+
+def test_zeros_are_many_and_of_both_signs() -> None:
+    values = made["zeros"].a
+    assert (values & NAN == 0).mean() > 0.9
+    assert {0, 0x80} <= set(values.ravel().tolist())
+    assert (values[:, ::8] & NAN == 0).all()
+    assert 0 < (made["zeros"].a_scales == 0).mean() < 0.2
+    assert (references["zeros"].product == 0).any()
+    assert (references["zeros"].product != 0).any()
+
+
+def test_nan_and_infinity_stand_where_they_are_said_to() -> None:
+    """In rows that count, in others, and in whole columns; most of D stays finite."""
+    for kind in ("nan_values", "infinite_scales"):
+        finite = np.isfinite(references[kind].product)
+        assert finite.mean() > 0.8
+        assert (~finite).any(axis=(1, 2)).all()
+        for group, masked in enumerate(made[kind].masked[:2]):
+            assert not finite[group, masked // 2].any()
+        # Group 1 has rows that do not count: the first of them is spoiled.
+        assert not finite[1, made[kind].masked[1]].any()
+    assert (~np.isfinite(references["nan_values"].product)).all(axis=1).any()
+
+
+# ---- the measures ---------------------------------------------------------------------------
+
+
+@given(st.integers(0x0001, 0x7F7E), st.booleans())
+def test_a_unit_in_the_last_place_is_the_distance_to_the_next_number(
+    bits: int,
+    negative: bool,  # noqa: FBT001 - as hypothesis gives it
+) -> None:
+    here, further = values_of(np.array([bits, bits + 1], dtype=np.uint16))
+    unit = unit_in_the_last_place(np.array([-here if negative else here]))[0]
+    assert unit == further - here
+
+
+def test_zero_has_the_unit_of_subnormals() -> None:
+    assert unit_in_the_last_place(np.array([0.0]))[0] == 2.0**-133
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_honest_gemm_has_no_shortcomings(kind: str) -> None:
+    cells = list(measured(laboratory(simulated, other=simulated), [SIZES], [kind], 5))
+    assert [cell.producer for cell in cells] == [OWN, OTHER]
+    assert cells[0].errors == cells[1].errors
+    assert shortcomings(cells) == []
+
+
+def test_one_rounding_errs_by_half_a_unit_at_most() -> None:
+    errors = errors_of(simulated(made["whole"]), references["whole"], made["whole"].masked)
+    assert 0.4 < errors.ulps <= 0.5
+    assert errors.componentwise <= 2.0**-8
+    assert errors.norm_wise < 2.0**-9
+
+
+def found(kind: str, own: Any, other: Any = simulated) -> list[str]:  # noqa: ANN401 - a producer
+    return shortcomings(list(measured(laboratory(own, other=other), [SIZES], [kind], 5)))
+
+
+def test_a_worse_rounding_is_noticed_beside_a_better_one() -> None:
+    complaints = found("normal", lambda made: simulated(made, rounding=truncated))
+    assert len(complaints) == 3
+    assert complaints[0].startswith("4x24x136x384, normal: norm-wise error 0.00")
+    assert "greater than other's 0.00" in complaints[0]
+    assert found("normal", simulated, lambda made: simulated(made, rounding=truncated)) == []
+
+
+def test_sums_in_bfloat16_are_out_of_bounds() -> None:
+    complaints = found("cancel_across", lambda made: simulated(made, narrow=True))
+    assert any("norm-wise error" in each for each in complaints)
+
+
+def test_flushed_subnormals_are_out_of_bounds() -> None:
+    complaints = found("subnormal_scales", lambda made: simulated(made, flushing=True))
+    assert any(f"above {COMPONENTWISE_LIMIT:.3g}" in each for each in complaints)
+    assert found("normal", lambda made: simulated(made, flushing=True)) == []
+
+
+def test_a_nan_that_reaches_another_row_is_noticed() -> None:
+    def leaking(made: Case) -> Array:
+        d = simulated(made)
+        row = made.masked[0] // 2
+        d[0, row + 1] = d[0, row]
+        return d
+
+    assert found("nan_values", leaking) == [
+        "4x24x136x384, nan_values: 135 elements are not finite where they must, or are"
+    ]
+
+
+def test_a_nan_that_is_lost_is_noticed() -> None:
+    complaints = found(
+        "nan_values", lambda made: np.where(simulated(made) & 0x7F80 == 0x7F80, 0, 0)
+    )
+    assert any("not finite where they must, or are" in each for each in complaints)
+
+
+def test_a_row_that_does_not_count_is_noticed_to_the_bit() -> None:
+    def touching(made: Case) -> Array:
+        d = simulated(made)
+        d[2, 0, 7] ^= 1
+        return d
+
+    assert found("normal", touching) == [
+        "4x24x136x384, normal: 1 elements of rows that do not count were written"
+    ]
+
+
+def test_one_stale_tile_is_noticed() -> None:
+    """Eight columns of one row from elsewhere: what a mean over all of D would hide."""
+
+    def stale(made: Case) -> Array:
+        d = simulated(made)
+        d[0, 3, 8:16] = d[0, 4, 8:16]
+        return d
+
+    assert any("componentwise error" in each for each in found("every_value", stale))
+
+
+def test_with_who_is_not_finite_where_he_must_be_nothing_is_compared() -> None:
+    def worse(made: Case) -> Array:
+        return simulated(made, rounding=truncated)
+
+    def broken(made: Case) -> Array:
+        d = simulated(made)
+        d[0, 0, 0] = 0x7FC0
+        return d
+
+    assert found("normal", worse, broken) == []
+
+
+def test_a_producer_that_refuses_is_recorded_and_not_compared() -> None:
+    def refusing(_: Case) -> NoReturn:
+        message = "no such size"
+        raise ProducerError(message)
+
+    cells = list(measured(laboratory(simulated, other=refusing), [SIZES], ["normal"], 5))
+    assert (cells[1].errors, cells[1].refusal) == (None, "no such size")
+    assert shortcomings(cells) == []
+    cells = list(measured(laboratory(refusing, other=simulated), [SIZES], ["normal"], 5))
+    assert shortcomings(cells) == ["4x24x136x384, normal: refused: no such size"]
+
+
+def test_rounding_of_the_simulation_is_to_nearest_even() -> None:
+    numbers = np.array([1.0, 1 + 2.0**-8, 1 + 3 * 2.0**-8, 3.4e38, np.inf], dtype=np.float32)
+    assert nearest(numbers).tolist() == [0x3F80, 0x3F80, 0x3F82, 0x7F80, 0x7F80]
+    assert np.isnan(values_of(nearest(np.array([np.nan], dtype=np.float32))))[0]
+
+
+# ---- the command ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command with simulated producers: the GEMM's own, and a better one if it is asked for."""
+
+    def choose(beside: str | None) -> Any:  # noqa: ANN401 - a laboratory
+        def coarse(made: Case) -> Array:
+            return simulated(made, rounding=truncated)
+
+        if beside is None:
+            return replace(laboratory(simulated), producers={OWN: simulated})
+        return replace(laboratory(simulated), producers={OWN: coarse, beside: simulated})
+
+    monkeypatch.setattr(numerics_command, "open_gpu", lambda _index: None)
+    monkeypatch.setattr(numerics_command, "gpu_laboratory", choose)
+    monkeypatch.setattr(numerics_command, "SHAPES", [SIZES])
+
+
+@pytest.mark.usefixtures("on_the_host")
+def test_the_command_passes_and_says_what_it_measured(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["numerics", "--inputs", "normal, nan_values", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert [cell["inputs"] for cell in record["cells"]] == ["normal", "nan_values"]
+    assert record["shortcomings"] == []
+    file = tmp_path / "record.json"
+    file.write_text(json.dumps(record))
+    assert main(["numerics", "--record", str(file)]) == 0
+    text = capsys.readouterr().out
+    assert "## 4x24x136x384, 24, 16, 0, 1 rows count" in text
+    assert f"{record['cells'][0]['errors']['norm_wise']:.4g}" in text
+    assert text.endswith("## What speaks against the GEMM\n\nNothing.\n")
+
+
+@pytest.mark.usefixtures("on_the_host")
+def test_the_command_fails_beside_a_better_producer(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = ["numerics", "--beside", "a:b", "--inputs", "normal"]
+    assert main(words) == FAIL
+    shown = capsys.readouterr()
+    assert "greater than a:b's" in shown.err
+    assert "norm-wise" in shown.out
+    assert main([*words, "--json"]) == FAIL
+    file = tmp_path / "record.json"
+    file.write_text(capsys.readouterr().out)
+    assert main(["numerics", "--record", str(file)]) == FAIL
+    assert "greater than a:b's" in capsys.readouterr().out
+
+
+def test_without_a_gpu_nothing_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(_index: int) -> NoReturn:
+        message = "no CUDA device on this machine"
+        raise NoGpuError(message)
+
+    monkeypatch.setattr(numerics_command, "open_gpu", refuse)
+    assert main(["numerics"]) == UNKNOWN
+    assert main(["numerics", "--inputs", "nice"]) == USAGE
+    assert "no inputs 'nice'; there are normal, whole" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"settings": {"machine": 1}}'])
+def test_another_file_is_refused(
+    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "other.json"
+    file.write_text(content)
+    assert main(["numerics", "--record", str(file)]) == USAGE
+    assert f"{file} is no record of numerics --json" in capsys.readouterr().err
+
+
+def cells_of(record: dict[str, Any]) -> list[Cell]:
+    return [
+        Cell(**{**cell, "errors": cell["errors"] and Errors(**cell["errors"])})
+        for cell in record["cells"]
+    ]

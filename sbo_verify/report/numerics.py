@@ -1,0 +1,73 @@
+"""A measurement of the GEMM's errors as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sbo_verify.report.markdown import code_span, escape, markdown_table
+
+SHAPE = ("groups", "m", "n", "k")
+FIGURES = ("norm_wise", "componentwise", "ulps", "misplaced", "touched")
+COLUMNS = ("inputs", "producer", "norm-wise", "componentwise", "ulps", "misplaced", "touched")
+EXPLAINED = (
+    "norm-wise: the norm of D - X over that of X, the FP64 product of the dequantized inputs",
+    "componentwise: the largest |D - X| over the product of the absolute values",
+    "ulps: the largest |D - X| in units of bfloat16's last place at X",
+    "misplaced: elements that are finite where X is not, or the reverse",
+    "touched: elements of rows from masked_m on that were written",
+)
+Cell = Mapping[str, Any]
+
+
+def numerics_text(record: Mapping[str, Any]) -> str:
+    """The whole document; `record` is what `sbo-verify numerics --json` prints.
+
+    Raises `KeyError` where it is something else.
+    """
+    settings, machine = record["settings"], record["settings"]["machine"]
+    made = (
+        f"{machine['gpu']}, driver {machine['driver']}, {settings['compiler']}, commit "
+        f"{settings['commit']}, seed {settings['seed']}, {settings['started']}"
+    )
+    found = record["shortcomings"]
+    shapes: dict[str, list[Cell]] = {}
+    for cell in record["cells"]:
+        masked = ", ".join(map(str, cell["masked"]))
+        name = f"{'x'.join(str(cell[size]) for size in SHAPE)}, {masked} rows count"
+        shapes.setdefault(name, []).append(cell)
+    parts = [
+        "# The signal GEMM's errors",
+        f"Made by {code_span(settings['command'])}.",
+        f"{escape(made)}.",
+        "\n".join(f"- {escape(line)}" for line in EXPLAINED),
+        "## Inputs",
+        "\n".join(f"- {code_span(name)}: {escape(what)}" for name, what in record["kinds"].items()),
+    ]
+    for name, cells in shapes.items():
+        parts += [f"## {name}", _table(cells)]
+    if refusals := _refusals(record["cells"]):
+        parts += ["## Refused", _list(refusals)]
+    parts += ["## What speaks against the GEMM", _list(found) if found else "Nothing."]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(cells: Sequence[Cell]) -> str:
+    rows = []
+    for cell in cells:
+        errors = cell["errors"]
+        figures = ["-"] * len(FIGURES) if errors is None else [_figure(errors[f]) for f in FIGURES]
+        rows.append([cell["inputs"], code_span(cell["producer"], in_table=True), *figures])
+    return markdown_table(COLUMNS, rows, COLUMNS[2:])
+
+
+def _figure(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:.4g}"
+
+
+def _refusals(cells: Sequence[Cell]) -> list[str]:
+    return list(dict.fromkeys(cell["refusal"] for cell in cells if cell["refusal"]))
+
+
+def _list(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {escape(line)}" for line in lines)
