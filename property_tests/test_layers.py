@@ -19,6 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("protocol",),
     ("protocols",),
     ("record", "rates"),
+    ("disk", "record_lines"),
     ("store", "repeat"),
     ("model", "compiled", "device"),
     ("gemm",),

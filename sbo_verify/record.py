@@ -71,7 +71,8 @@ class Settings(Record):
     """Written before anything runs.
 
     `kernel` is "micro" or "gemm": the micro-kernel's pairs, or the masked GEMM beside Combine Send.
-    `producer` is the MODULE:FUNCTION of a foreign producer, empty where none takes part.
+    `producer` is the MODULE:FUNCTION of a foreign producer, empty where none takes part. `knobs`
+    are those that were fixed, as text; runs that are older do not say them.
     """
 
     kind: ClassVar[str] = "settings"
@@ -91,6 +92,7 @@ class Settings(Record):
     machine: dict[str, Any]
     kernel: str = MICRO
     producer: str = ""
+    knobs: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,8 +197,8 @@ class Fault:
 
     `what` is one of: threshold never reached, signal overshot, acknowledgement never came,
     not co-resident, not placed as planned, bulk load never completed, signal strayed,
-    announcement changed, launch hung, launch failed, worker died. Of a GEMM's launch `pair` is the
-    slot, by its signal's index.
+    announcement changed, launch hung, launch failed, out of GPU memory, worker died. Of a GEMM's
+    launch `pair` is the slot, by its signal's index.
     """
 
     what: str
@@ -239,6 +241,39 @@ class Launch(Record):
     fault: dict[str, Any] | None = None
     worker: str = ""
     gpu: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchSum(Launch):
+    """Launches of one row added up, from `index` to `last_index`: what a soak keeps of quiet ones.
+
+    Each counter is the sum of theirs, `launches` how many they are. None of them had a fault; any
+    of them can be launched again by its seed and index. `knobs` and `witnesses` are empty.
+    """
+
+    kind: ClassVar[str] = "launch_sum"
+
+    launches: int
+    last_index: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Footprint(Record):
+    """What a soak took of the machine at one moment, `launches` launches after its beginning.
+
+    `process` counts the processes that worked on the run, from 1; `seconds` is that process's time
+    by a clock that never steps, `gpu_seconds` the GPU time of the whole run. `rss_bytes` is the
+    process's resident memory, `raw_bytes` the size of raw.jsonl.
+    """
+
+    kind: ClassVar[str] = "footprint"
+
+    process: int
+    launches: int
+    seconds: float
+    gpu_seconds: float
+    rss_bytes: int
+    raw_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)

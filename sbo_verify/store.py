@@ -5,6 +5,7 @@
     settings.json   before anything runs; written aside and renamed into place
     raw.jsonl       during the run; one record a line, one append a record, any number of processes
     verdict.jsonl   after the run; written aside and renamed into place
+    reserve         from settings to verdict, room for a full disk; see `disk`
 
 so that a crash loses at most the record that was being written. A run that is kept for good may
 have its raw records packed, as raw.jsonl.gz; it is read all the same. A line that cannot be read
@@ -14,21 +15,24 @@ line that is whole but not a record of this version is an error that names it.
 
 from __future__ import annotations
 
-import gzip
-import json
+import fcntl
 import os
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
-from typing import Any, NoReturn, Self
+from typing import NoReturn, Self
 
+from sbo_verify import disk
 from sbo_verify.record import (
     FORMAT_VERSION,
     CodeReading,
     Fault,
+    Footprint,
     Launch,
+    LaunchSum,
     LiveLaunch,
     ModelReading,
     Record,
@@ -37,37 +41,37 @@ from sbo_verify.record import (
     Settings,
     Summary,
 )
+from sbo_verify.record_lines import (
+    DiskError,
+    StoreError,
+    TornLine,
+    json_object,
+    line_of,
+    read_bytes,
+    records_in,
+)
+
+__all__ = [
+    "DiskError",
+    "Raw",
+    "RawRecord",
+    "Run",
+    "StoreError",
+    "TornLine",
+    "runs_below",
+]
 
 SETTINGS_FILE = "settings.json"
 RAW_FILE = "raw.jsonl"
 VERDICT_FILE = "verdict.jsonl"
 COMMIT_LENGTH = 12
 
+RawRecord = ModelReading | CodeReading | Launch | Footprint
 _RAW_KINDS: dict[str, type[Record]] = {
-    item.kind: item for item in (ModelReading, CodeReading, Launch, LiveLaunch)
+    item.kind: item
+    for item in (ModelReading, CodeReading, Launch, LiveLaunch, LaunchSum, Footprint)
 }
 _VERDICT_KINDS: dict[str, type[Record]] = {item.kind: item for item in (RowVerdict, Summary)}
-
-
-class StoreError(Exception):
-    """A run that cannot be written or read; says what was tried and what to do."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TornLine:
-    """A line whose write was cut short: its record is lost. `number` counts from 1."""
-
-    file: str
-    number: int
-    length_bytes: int
-    last: bool
-
-    def __str__(self) -> str:
-        where = "the last line, " if self.last else ""
-        return (
-            f"{self.file} line {self.number} ({where}{self.length_bytes} bytes) is torn: "
-            "its record is lost"
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +82,7 @@ class Raw:
     launches: list[Launch]
     torn_lines: list[TornLine]
     model_readings: list[ModelReading]
+    footprints: list[Footprint]
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,8 @@ class Run:
         try:
             parent.mkdir(parents=True, exist_ok=True)
             path = _fresh_folder(parent, name)
-            _write_whole(path / SETTINGS_FILE, [settings])
+            disk.make_reserve(path)
+            disk.write_whole(path / SETTINGS_FILE, line_of(settings))
             os.close(os.open(path / RAW_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644))
         except OSError as error:
             message = (
@@ -127,7 +133,7 @@ class Run:
             hint = f"runs below it: {', '.join(found)}" if found else "there is no run below it"
             message = f"{path} is not the folder of a run, it has no {SETTINGS_FILE}; {hint}"
             raise StoreError(message)
-        data = _object(_read_bytes(file))
+        data = json_object(read_bytes(file))
         if data is None:
             message = f"{file} is not a JSON object; this run cannot be read"
             raise StoreError(message)
@@ -144,47 +150,106 @@ class Run:
             message = f"{file}: {error}"
             raise StoreError(message) from error
 
-    def append(self, record: ModelReading | CodeReading | Launch) -> None:
-        """Add one record to raw.jsonl, in one write; raises `StoreError` when it cannot.
+    def append(self, record: RawRecord) -> None:
+        """Add one record to raw.jsonl, whole or not at all.
 
-        With O_APPEND the kernel places every write behind all earlier ones, whichever process
-        made them, so that lines of several processes do not mix.
+        Raises `DiskError`, and says whether the record is kept: where the disk is full the reserve
+        makes room for it, and the run must end all the same.
         """
-        file, line = self.path / RAW_FILE, _line(record)
+        file, line = self.path / RAW_FILE, line_of(record)
         try:
-            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-            try:
-                # A torn line must not swallow the record after it.
-                line = line if _ends_whole(descriptor) else b"\n" + line
-                written = os.write(descriptor, line)
-            finally:
-                os.close(descriptor)
+            disk.append_line(file, line)
         except OSError as error:
-            message = f"cannot append to {file}: {error.strerror}; the record is not kept"
-            raise StoreError(message) from error
-        if written != len(line):
-            message = (
-                f"only {written} of {len(line)} bytes of a record went into {file}; is the disk "
-                "full? The record is not kept"
-            )
-            raise StoreError(message)
+            self._append_to_full_disk(line, error)
+
+    def _append_to_full_disk(self, line: bytes, error: OSError) -> NoReturn:
+        file = self.path / RAW_FILE
+        if disk.is_full(error):
+            disk.spend_reserve(self.path)
+            try:
+                disk.append_line(file, line)
+            except OSError:
+                pass
+            else:
+                message = (
+                    f"cannot go on writing {file}: {error.strerror}; the record is kept, in the "
+                    "room that was reserved; the run ends here"
+                )
+                raise DiskError(message) from error
+        disk.mark_lost(self.path)
+        message = f"cannot append to {file}: {error.strerror}; the record is not kept"
+        raise DiskError(message) from error
 
     def finish(self, verdicts: Sequence[RowVerdict], summary: Summary) -> None:
-        """Write verdict.jsonl whole, the summary last; replaces an earlier one."""
+        """Write verdict.jsonl whole, the summary last; replaces an earlier one.
+
+        Raises `DiskError` where it cannot.
+        """
         file = self.path / VERDICT_FILE
         try:
-            _write_whole(file, [*verdicts, summary])
+            disk.drop_reserve(self.path)
+            disk.write_whole(file, b"".join(line_of(each) for each in [*verdicts, summary]))
         except OSError as error:
             message = (
                 f"cannot write {file}: {error.strerror}; the raw records are kept, and the "
                 "verdict can be made from them again"
             )
-            raise StoreError(message) from error
+            raise DiskError(message) from error
+
+    def rewrite(self, folded: Callable[[list[RawRecord]], list[RawRecord]]) -> None:
+        """Replace the records of raw.jsonl by what `folded` makes of them, all at once.
+
+        For a run that no other process writes (`alone`). Torn lines stay as they are, in front.
+        Raises `StoreError`.
+        """
+        file = self.path / RAW_FILE
+        found = list(records_in(file, _RAW_KINDS))
+        records = [each for each in found if isinstance(each, RawRecord)]
+        torn = [each.text + b"\n" for each in found if isinstance(each, TornLine)]
+        text = b"".join([*torn, *(line_of(each) for each in folded(records))])
+        try:
+            disk.write_whole(file, text)
+        except OSError as error:
+            message = f"cannot replace {file}: {error.strerror}; what it held is kept"
+            raise DiskError(message) from error
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes that ask for the same out of this run, until this one ends.
+
+        Takes the reserve again where an earlier process gave it up. Raises `StoreError` where
+        another process holds the run, `DiskError` where there is no room for the reserve.
+        """
+        with FileIO(self.path / SETTINGS_FILE) as held:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                message = f"another process is at work in {self.path}: wait for it, or end it"
+                raise StoreError(message) from error
+            try:
+                disk.make_reserve(self.path)
+            except OSError as error:
+                message = f"no room in {self.path}: {error.strerror}; nothing was launched"
+                raise DiskError(message) from error
+            yield
+
+    @property
+    def losses(self) -> list[str]:
+        """What is known to be lost of this run's records, in sentences; none of a whole run."""
+        lost = [str(line) for line in self.torn_lines]
+        if disk.has_lost(self.path):
+            lost.append("the disk was full, and a record could not be kept")
+        return lost
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether a full disk ended the work on this run, though what was recorded is kept."""
+        return disk.was_full(self.path) or disk.has_lost(self.path)
 
     def raw(self) -> Raw:
         """All records of raw.jsonl and the lines that were torn; raises `StoreError`."""
-        found = Raw(code_readings=[], launches=[], torn_lines=[], model_readings=[])
-        for item in _records(self.path / RAW_FILE, _RAW_KINDS):
+        found = Raw(code_readings=[], launches=[], torn_lines=[], model_readings=[], footprints=[])
+        for item in records_in(self.path / RAW_FILE, _RAW_KINDS):
             if isinstance(item, TornLine):
                 found.torn_lines.append(item)
             elif isinstance(item, Launch):
@@ -193,6 +258,8 @@ class Run:
                 found.code_readings.append(item)
             elif isinstance(item, ModelReading):
                 found.model_readings.append(item)
+            elif isinstance(item, Footprint):
+                found.footprints.append(item)
         return found
 
     def launches(self) -> list[Launch]:
@@ -220,7 +287,7 @@ class Run:
             return None
         rows: list[RowVerdict] = []
         summaries: list[Summary] = []
-        for item in _records(file, _VERDICT_KINDS):
+        for item in records_in(file, _VERDICT_KINDS):
             if isinstance(item, RowVerdict):
                 rows.append(item)
             elif isinstance(item, Summary):
@@ -277,82 +344,3 @@ def _fresh_folder(parent: Path, name: str) -> Path:
             path = parent / f"{name}-{count}"
         else:
             return path
-
-
-def _line(record: Record) -> bytes:
-    # NaN and infinity are not JSON: no other reader would take them.
-    text = json.dumps(record.to_json(), allow_nan=False, separators=(",", ":"))
-    return text.encode() + b"\n"
-
-
-def _write_whole(file: Path, records: Sequence[Record]) -> None:
-    """Write aside, then rename, so that a reader sees all of it or nothing."""
-    aside = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        with aside.open("wb") as stream:
-            stream.write(b"".join(_line(record) for record in records))
-            stream.flush()
-            os.fsync(stream.fileno())
-        aside.replace(file)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def _ends_whole(descriptor: int) -> bool:
-    size = os.fstat(descriptor).st_size
-    return size == 0 or os.pread(descriptor, 1, size - 1) == b"\n"
-
-
-def _read_bytes(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        message = f"cannot read {file}: {error.strerror}"
-        raise StoreError(message) from error
-
-
-def _kept_bytes(file: Path) -> bytes:
-    """The file's bytes, or those of its gzip-compressed form beside it; none where neither is."""
-    if file.exists():
-        return _read_bytes(file)
-    packed = file.with_name(f"{file.name}.gz")
-    if not packed.exists():
-        return b""
-    try:
-        return gzip.decompress(_read_bytes(packed))
-    except (OSError, EOFError, zlib.error) as error:
-        message = f"cannot unpack {packed}: {error}"
-        raise StoreError(message) from error
-
-
-def _object(text: bytes) -> dict[str, Any] | None:
-    """The JSON object in `text`; None when it is no whole JSON object."""
-    try:
-        data = json.loads(text)
-    except ValueError:
-        return None
-    return data if isinstance(data, dict) else None
-
-
-def _records(file: Path, kinds: dict[str, type[Record]]) -> Iterator[Record | TornLine]:
-    lines = _kept_bytes(file).split(b"\n")
-    filled = [(number, line) for number, line in enumerate(lines, start=1) if line]
-    for number, line in filled:
-        data = _object(line)
-        if data is None:
-            last = number == filled[-1][0]
-            yield TornLine(file=file.name, number=number, length_bytes=len(line), last=last)
-            continue
-        kind = kinds.get(str(data.get("kind")))
-        if kind is None:
-            known = ", ".join(repr(name) for name in kinds)
-            message = (
-                f"{file} line {number}: unknown kind {data.get('kind')!r}; this version reads "
-                f"{known} there"
-            )
-            raise StoreError(message)
-        try:
-            yield kind.from_json(data)
-        except RecordError as error:
-            message = f"{file} line {number}: {error}"
-            raise StoreError(message) from error

@@ -37,6 +37,15 @@ class ArenaError(ValueError):
     """A launch that needs more memory than there is; the message says how much is allowed."""
 
 
+class GpuMemoryError(RuntimeError):
+    """The GPU has no room for what a launch needs; its context can still be used.
+
+    `what` is the word for a fault record.
+    """
+
+    what = "out of GPU memory"
+
+
 class GpuLostError(RuntimeError):
     """The process's GPU context is of no more use: the process must end.
 
@@ -128,7 +137,7 @@ class Arena:
             free, _ = self.cupy.cuda.runtime.memGetInfo()
             if size > free:
                 message = f"noise over {size} bytes does not fit: {free} bytes are free on the GPU"
-                raise ArenaError(message)
+                raise GpuMemoryError(message)
             self._noise = None
             self._noise = self._zeroed(size)
         return int(self._noise.data.ptr)

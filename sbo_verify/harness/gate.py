@@ -16,6 +16,7 @@ from sbo_verify.harness.session import (
     StressBench,
     conforms,
     micro_reading,
+    next_index,
     read_code,
     read_model,
     stress_row,
@@ -71,7 +72,8 @@ class Gate:
     def examine(self, row: Row) -> RowVerdict:
         """Model, code and silicon of one row, and the verdict on all that this run has of it.
 
-        Records that another worker left of this row before it died count too.
+        Records that another worker left of this row before it died count too, and its launches are
+        not launched again.
         """
         read_model(self.run, self.plan.protocol, [row], lambda _row: None)
         readings = read_code(self.run, self.plan.protocol, [row], lambda _row: None, self.read)
@@ -85,6 +87,7 @@ class Gate:
                 lambda _launch: None,
                 seconds=longest_seconds_for(row, self.plan.rows, self.budget_seconds, self.workers),
                 until_stale=row.canary,
+                first=next_index(self.run, row),
             )
         return verdict_of(self.run, self.plan, row)
 

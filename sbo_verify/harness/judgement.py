@@ -77,6 +77,7 @@ class Evidence:
         raw, before = run.raw(), run.verdict()
         if interrupted is None:
             interrupted = before is None or INTERRUPTED in before[1].reasons
+        interrupted = interrupted or run.cut_short
         if finished is None and before is not None:
             finished = datetime.fromisoformat(before[1].finished)
         return cls(
@@ -86,7 +87,7 @@ class Evidence:
             launches=raw.launches,
             finished=(finished or datetime.now(UTC)).isoformat(timespec="seconds"),
             model_answers=_answers(raw.model_readings) if model_answers is None else model_answers,
-            torn_lines=[str(line) for line in raw.torn_lines],
+            torn_lines=run.losses,
             interrupted=interrupted,
         )
 

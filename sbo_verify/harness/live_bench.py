@@ -118,6 +118,7 @@ class LiveBench:
         fixed: dict[str, str] | None = None,
         observations: int = 0,
         until_stale: bool = False,
+        first: int = 0,
     ) -> Iterator[Launch]:
         """Launches of one row, one after the other; ends as the micro-kernel's stress does."""
         return until_done(
@@ -125,6 +126,7 @@ class LiveBench:
             seconds=seconds,
             observations=observations,
             until_stale=until_stale,
+            first=first,
         )
 
     def _name(self, row: Row, seed: int, index: int) -> dict[str, Any]:

@@ -106,8 +106,9 @@ class Bench:
         fixed: dict[str, str] | None = None,
         observations: int = 0,
         until_stale: bool = False,
+        first: int = 0,
     ) -> Iterator[Launch]:
-        """Launches of one row, one after the other.
+        """Launches of one row, one after the other, from the index `first` on.
 
         Goes on until `seconds` of GPU time are used and `observations` hand-overs were seen; a
         fault ends it, and so does the first stale tile where `until_stale` is set.
@@ -117,6 +118,7 @@ class Bench:
             seconds=seconds,
             observations=observations,
             until_stale=until_stale,
+            first=first,
         )
 
     def _place(self, kernel: MicroKernel, knobs: Knobs, rng: np.random.Generator) -> Placement:
@@ -133,10 +135,15 @@ class Bench:
 
 
 def until_done(
-    launch: Callable[[int], Launch], *, seconds: float, observations: int, until_stale: bool
+    launch: Callable[[int], Launch],
+    *,
+    seconds: float,
+    observations: int,
+    until_stale: bool,
+    first: int = 0,
 ) -> Iterator[Launch]:
-    """Launch 0, 1, 2 and so on, until one of the ends that `Bench.stress` names."""
-    used, seen, index = 0.0, 0, 0
+    """Launch `first` and those after it, until one of the ends that `Bench.stress` names."""
+    used, seen, index = 0.0, 0, first
     while used < seconds or seen < observations:
         done = launch(index)
         yield done

@@ -20,7 +20,8 @@ from typing import Protocol as Shape
 from sbo_verify.compiled.conformance import code_reading
 from sbo_verify.device.build import build
 from sbo_verify.device.gpu import Gpu, describe_machine
-from sbo_verify.device.micro_kernel import GpuLostError, LaunchHungError
+from sbo_verify.device.gpu_errors import gpu_errors_named
+from sbo_verify.device.micro_kernel import GpuLostError, GpuMemoryError, LaunchHungError
 from sbo_verify.device.nvrtc import compiler_version
 from sbo_verify.harness.code_model import micro_program, model_of_code, with_model
 from sbo_verify.harness.judgement import Evidence, judge_run
@@ -36,6 +37,7 @@ from sbo_verify.record import (
     MICRO,
     CodeReading,
     Launch,
+    LaunchSum,
     ModelReading,
     RowVerdict,
     Settings,
@@ -79,8 +81,9 @@ class StressBench(Shape):
         fixed: dict[str, str] | None = None,
         observations: int = 0,
         until_stale: bool = False,
+        first: int = 0,
     ) -> Iterator[Launch]:
-        """Launches of one row, one after the other."""
+        """Launches of one row, one after the other, from the index `first` on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +168,7 @@ def settings_of(plan: Plan, gpu: Gpu | None, silicon_reason: str) -> Settings:
         machine=asdict(describe_machine(gpu)),
         kernel=plan.kernel,
         producer=plan.producer,
+        knobs=dict(plan.fixed),
     )
 
 
@@ -238,10 +242,12 @@ def stress_row(  # noqa: PLR0913 - the parts of a row's stress
     *,
     seconds: float | None = None,
     until_stale: bool = False,
+    first: int = 0,
 ) -> list[Launch]:
-    """All launches of one row, recorded one by one.
+    """All launches of one row from the index `first` on, recorded one by one.
 
-    Raises `GpuLostError` after recording it: the process's GPU context is lost and it must end.
+    A GPU without room for a launch ends the row, with a record that says so. Raises `GpuLostError`
+    after recording it: the process's GPU context is lost and it must end.
     """
     timeout = float(plan.fixed.get("timeout_ms", "4000")) * 1e-3
     limit = WATCHDOG_FACTOR * (max(HANG_FLOOR_SECONDS, HANG_FACTOR * timeout) + 10 * timeout)
@@ -253,33 +259,50 @@ def stress_row(  # noqa: PLR0913 - the parts of a row's stress
             "row": row.name,
             "variant": plan.protocol.hash_of(row.variant),
             "seed": plan.seed,
-            "index": len(launches),
+            "index": first + len(launches),
             "worker": bench.worker,
             "gpu": bench.gpu.uuid,
         }
         run.append(lost_record(what, dict(plan.fixed), name))
 
-    bench.kernel(row)
-    stream = bench.stress(
-        row,
-        plan.seed,
-        seconds=plan.seconds if seconds is None else seconds,
-        fixed=plan.fixed,
-        observations=plan.observations if row.sound else 0,
-        until_stale=until_stale,
-    )
+    stream: Iterator[Launch] | None = None
     while True:
         try:
-            with watchdog.guard(limit, leave_record):
+            with watchdog.guard(limit, leave_record), gpu_errors_named():
+                if stream is None:
+                    bench.kernel(row)
+                    stream = bench.stress(
+                        row,
+                        plan.seed,
+                        seconds=plan.seconds if seconds is None else seconds,
+                        fixed=plan.fixed,
+                        observations=plan.observations if row.sound else 0,
+                        until_stale=until_stale,
+                        first=first,
+                    )
                 launch = next(stream, None)
         except GpuLostError as error:
             leave_record(error.what)
             raise
+        except GpuMemoryError as error:
+            leave_record(error.what)
+            return launches
         if launch is None:
             return launches
         run.append(launch)
         launches.append(launch)
         on_launch(launch)
+
+
+def next_index(run: Run, row: Row) -> int:
+    """The index behind all launches that the run has of a row, whichever process made them."""
+    mine = [launch for launch in run.launches() if launch.row == row.name]
+    return max((last_index(launch) + 1 for launch in mine), default=0)
+
+
+def last_index(launch: Launch) -> int:
+    """The index of a launch, or the last of those that were added up."""
+    return launch.last_index if isinstance(launch, LaunchSum) else launch.index
 
 
 def conforms(reading: CodeReading | None) -> bool:

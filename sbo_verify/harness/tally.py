@@ -29,6 +29,7 @@ WORD_OF_FAULT = {
     "announcement changed": SiliconVerdict.UNRELIABLE,
     "launch hung": SiliconVerdict.UNRELIABLE,
     "launch failed": SiliconVerdict.UNRELIABLE,
+    "out of GPU memory": SiliconVerdict.UNRELIABLE,
     "worker died": SiliconVerdict.UNRELIABLE,
 }
 
