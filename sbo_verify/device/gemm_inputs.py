@@ -123,7 +123,7 @@ def _dequantized(inputs: Inputs) -> tuple[Any, Any]:
     a = inputs.a[0].double().view(groups, m, -1, BLOCK) * inputs.a[1].double()[..., None]
     scales = inputs.b[1].double().repeat_interleave(BLOCK, 1)[:, :n]
     b = inputs.b[0].double().view(groups, n, -1, BLOCK) * scales[..., None]
-    return a.view(groups, m, k), b.view(groups, n, k)
+    return a.reshape(groups, m, k), b.reshape(groups, n, k)
 
 
 def expected_d(inputs: Inputs) -> Any:  # noqa: ANN401 - a torch tensor

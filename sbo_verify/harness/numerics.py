@@ -32,8 +32,8 @@ from sbo_verify.harness.producers import ProducerError, imported
 
 # One and many blocks of K, widths that usual tiles do not divide, for tiles of 128 and of 64 rows.
 SHAPES: tuple[Sizes, ...] = (
-    (4, 256, 7168, 2048),
-    (2, 512, 4096, 7168),
+    (2, 512, 1344, 7168),
+    (4, 256, 2112, 2048),
     (3, 256, 1088, 128),
     (4, 64, 1088, 1024),
 )
