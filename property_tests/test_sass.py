@@ -113,6 +113,15 @@ def test_a_path_round_an_instruction_is_found() -> None:
     assert straight.bypasses({0x10}, 0x00)
 
 
+def test_a_jump_through_a_register_leads_where_the_cubin_says() -> None:
+    jump = 'BRXU UR4 -0x10 (*"BRANCH_TARGETS .L_0,.L_1"*)'
+    lines = (jump, "NOP", ".L_0:", "BAR.SYNC 0x0", ".L_1:", "REDG.E [R2.64]", "EXIT")
+    flow = read_flow(listed(*lines).only())
+    assert not flow.reachable(0x10)
+    assert flow.reaches(0x00, 0x20)
+    assert flow.bypasses({0x20}, 0x30)
+
+
 def test_what_a_warp_executes_as_one_is_no_way_round() -> None:
     lines = ("WARPSYNC.COLLECTIVE R0, `(.L_0)", "BAR.SYNC 0x0", "ENDCOLLECTIVE", ".L_0:", "EXIT")
     assert not read_flow(listed(*lines).only()).bypasses({0x10}, 0x30)
@@ -159,6 +168,10 @@ def test_what_is_no_listing_is_refused(text: str, message: str) -> None:
         (
             ("BRA `(.L_9)", "EXIT"),
             "BRA `(.L_9) at 0x0000: a jump to .L_9, which is not in k",
+        ),
+        (
+            ('BRX R2 (*"BRANCH_TARGETS .L_9"*)', "EXIT"),
+            'BRX R2 (*"BRANCH_TARGETS .L_9"*) at 0x0000: a jump to .L_9, which is not in k',
         ),
         (
             ("BSSY B0, `(.L_1)", "BSYNC B0", "NOP", ".L_1:", "EXIT"),

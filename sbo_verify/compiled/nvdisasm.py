@@ -20,8 +20,10 @@ from pathlib import Path
 from sbo_verify.compiled.sass import Listing, read_listing
 
 FOLDER = "listings"
-# No dataflow analysis, which only names branch targets that the labels name already.
-OPTIONS = ("-c", "-ndf", "-gp")
+OPTIONS = ("-c", "-gp")
+# The dataflow analysis names the targets of jumps through registers; it may fail where nothing else
+# does, and without it they stay unknown.
+_NO_DATAFLOW = "-ndf"
 _LIMIT_SECONDS = 60
 
 
@@ -94,7 +96,11 @@ def _listing(cubin: bytes) -> str:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "kernel.cubin"
         file.write_bytes(cubin)
-        return _run([find_nvdisasm(), *OPTIONS, str(file)])
+        command = [find_nvdisasm(), *OPTIONS, str(file)]
+        try:
+            return _run(command)
+        except DisassemblerError:
+            return _run([*command, _NO_DATAFLOW])
 
 
 def _run(command: list[str]) -> str:

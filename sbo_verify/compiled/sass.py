@@ -22,7 +22,8 @@ class SassError(ValueError):
 class SassInstruction:
     """One instruction: `predicate` as written (`@!P0`) or empty; `opcode` with its modifiers.
 
-    `ptx_line` is the line of the PTX text it was made from, None where the cubin does not say.
+    `ptx_line` is the line of the PTX text it was made from, `source` file and line of the CUDA
+    source, None where the cubin does not say.
     """
 
     address: int
@@ -30,6 +31,7 @@ class SassInstruction:
     opcode: str
     operands: str
     ptx_line: int | None = None
+    source: tuple[str, int] | None = None
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -71,6 +73,7 @@ _TARGET = re.compile(r"\s*\.target\s+(\w+)|\s*\.headerflags\s.*\bEF_CUDA_SM(\d+\
 _SECTION = re.compile(r"\s*\.section\s+(\S+?),")
 _LABEL = re.compile(r"([.$\w]+):\s*$")
 _PTX_LINE = re.compile(r'\s*//## File "\.nv_debug_ptx_txt[^"]*", line (\d+)')
+_SOURCE_LINE = re.compile(r'\s*//## File "([^"]*)", line (\d+)')
 _ADDRESSED = re.compile(r"\s*/\*([0-9a-f]{4,})\*/\s+(.*)")
 _INSTRUCTION = re.compile(r"(?:(@!?U?P\w+)\s+)?([A-Z][\w.]*)\s*([^;]*?)\s*;\s*(?:/\*.*)?")
 _CODE = ".text."
@@ -113,12 +116,15 @@ class _Function:
         self._instructions: list[SassInstruction] = []
         self._labels: dict[str, int] = {}
         self._ptx_line: int | None = None
+        self._source: tuple[str, int] | None = None
 
     def read_line(self, number: int, line: str) -> None:
         if (match := _ADDRESSED.match(line)) is not None:
             self._read_instruction(number, int(match[1], 16), match[2])
         elif (match := _PTX_LINE.match(line)) is not None:
             self._ptx_line = int(match[1])
+        elif (match := _SOURCE_LINE.match(line)) is not None:
+            self._source = (match[1], int(match[2]))
         elif (match := _LABEL.match(line)) is not None:
             if match[1] in self._labels:
                 message = f"listing line {number}: label {match[1]} stands twice"
@@ -141,7 +147,9 @@ class _Function:
             raise SassError(message)
         predicate, opcode, operands = match.groups()
         self._instructions.append(
-            SassInstruction(address, predicate or "", opcode, operands, self._ptx_line)
+            SassInstruction(
+                address, predicate or "", opcode, operands, self._ptx_line, self._source
+            )
         )
 
     def done(self) -> SassFunction:

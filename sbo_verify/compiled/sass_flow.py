@@ -23,8 +23,9 @@ from sbo_verify.compiled.turns import (
 _LABEL = re.compile(r"`\(([^)]+)\)")
 # Ends of a thread's way, where no predicate stands before them.
 _ENDS = {"EXIT", "RET", "KILL"}
-# A jump through a register: nothing in the listing says where to.
+# A jump through a register: where to is said by the table of targets that ptxas leaves in the cubin.
 _INDIRECT = {"BRX", "BRXU", "JMX", "JMXU", "JMP"}
+_TARGETS = re.compile(r'\(\*"BRANCH_TARGETS ([^"]+)"\*\)')
 _UNCONDITIONAL = "BRA"
 
 
@@ -82,18 +83,18 @@ class SassFlow:
 def read_flow(function: SassFunction) -> SassFlow:
     """The control flow of one function.
 
-    Raises `SassError` for a jump whose target is in a register or outside the function, and for a
-    reconvergence (BSYNC) that does not go on behind itself.
+    Raises `SassError` for a jump through a register whose targets the cubin does not name, for one
+    out of the function, and for a reconvergence (BSYNC) that does not go on behind itself.
     """
-    following = _successors(function)
+    following = successors(function)
     starts = _block_starts(function, following)
     blocks = _blocks(len(function.instructions), starts)
     number_of = {block.start: number for number, block in enumerate(blocks)}
-    successors = [
+    after = [
         [number_of[index] for index in following[block.stop - 1] if index in number_of]
         for block in blocks
     ]
-    forward = without_back_edges(successors)
+    forward = without_back_edges(after)
     numbers = program_order(forward)
     order: list[SassInstruction] = []
     block_of: dict[int, int] = {}
@@ -105,8 +106,11 @@ def read_flow(function: SassFunction) -> SassFlow:
     return SassFlow(tuple(order), function, block_of, blocks_behind(forward, numbers), edges)
 
 
-def _successors(function: SassFunction) -> list[list[int]]:
-    """Indices of the instructions that may follow each instruction."""
+def successors(function: SassFunction) -> list[list[int]]:
+    """Indices of the instructions that may follow each instruction, the next one first.
+
+    Raises `SassError` as `read_flow` does.
+    """
     joins = _joins(function)
     return [
         _following(index, instruction, function, joins)
@@ -130,8 +134,7 @@ def _following(
     word = instruction.words[0]
     behind = [index + 1] if index + 1 < len(function.instructions) else []
     if word in _INDIRECT:
-        message = f"{instruction}: it cannot be told where this jump leads"
-        raise SassError(message)
+        return [*(behind if instruction.predicate else []), *_targets(instruction, function)]
     if word in _ENDS:
         return behind if instruction.predicate else []
     if word == "BSYNC":
@@ -154,6 +157,18 @@ def _following(
         )
         return [target] if always else [*behind, target]
     return behind
+
+
+def _targets(instruction: SassInstruction, function: SassFunction) -> list[int]:
+    match = _TARGETS.search(instruction.operands)
+    if match is None:
+        message = f"{instruction}: it cannot be told where this jump leads"
+        raise SassError(message)
+    names = match[1].split(",")
+    if (lost := next((each for each in names if each not in function.labels), None)) is not None:
+        message = f"{instruction}: a jump to {lost}, which is not in {function.name}"
+        raise SassError(message)
+    return [function.labels[each] // UNIT_BYTES for each in names]
 
 
 def _block_starts(function: SassFunction, following: list[list[int]]) -> set[int]:
