@@ -1,0 +1,259 @@
+"""What the launches of a run say by environment: sums of the record, for reports to show.
+
+Every figure here is a sum, a median or an exact bound over recorded launches; nothing is
+estimated. Witnesses are the few that a launch keeps, so that what is counted over them is a share
+of those, never of all stale words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from sbo_verify.protocol import Protocol, Row
+from sbo_verify.rates import upper_bound
+from sbo_verify.record import Launch, LiveLaunch, RowVerdict, Settings
+
+# Knobs that inject a fault or bound a wait say nothing of the environment.
+NO_ENVIRONMENT = ("withheld_round", "doubled_round", "timeout_ms", "rounds", "rounds_per_graph")
+# The site whose choices are waits, and what is left of a variant without it.
+WAIT_SITE = "drain"
+FEWEST_LAUNCHES = 3
+NO_NOISE = "none"
+MICROSECONDS = 1e6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """The launches in which a knob had one value.
+
+    `shown` of the `launches` saw a stale tile; `bound` is the one-sided 95 % upper bound of the
+    stale rate, None without observations.
+    """
+
+    value: str
+    launches: int
+    shown: int
+    stale: int
+    observations: int
+    bound: float | None
+
+    @property
+    def rate(self) -> float:
+        """Stale tiles of hand-overs; 0.0 without any."""
+        return self.stale / self.observations if self.observations else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offsets:
+    """Stale words by offset, in equal bins, over all launches with tiles of one size.
+
+    `tile_bytes` is None where the bins are of something else than bytes of a tile.
+    """
+
+    tile_bytes: int | None
+    launches: int
+    counts: list[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delay:
+    """Recorded witnesses that were read `from_cycles` to below `below_cycles` after the signal."""
+
+    from_cycles: int
+    below_cycles: int
+    witnesses: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundTime:
+    """GPU time of one round of a pair, the median over launches without noise or injected delay."""
+
+    tile_bytes: int
+    launches: int
+    microseconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digest:
+    """One row's launches, summed. `knobs` maps a knob to its values, in the order of the record."""
+
+    row: str
+    knobs: dict[str, list[Share]] = field(default_factory=dict)
+    offsets: list[Offsets] = field(default_factory=list)
+    delays: list[Delay] = field(default_factory=list)
+    rounds: list[RoundTime] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Details:
+    """What a report shows beside the verdicts.
+
+    `declared` are the catalogue's rows of the run, without those that have changed since.
+    `wait_groups` are rows that differ in the wait alone: choice of wait to row name.
+    """
+
+    digests: dict[str, Digest] = field(default_factory=dict)
+    declared: dict[str, Row] = field(default_factory=dict)
+    wait_groups: list[dict[str, str]] = field(default_factory=list)
+
+
+def details_of(
+    protocol: Protocol,
+    settings: Settings,
+    launches: Sequence[Launch],
+    verdicts: Sequence[RowVerdict],
+) -> Details:
+    """Everything of a run that `protocol` (the one it was judged by) and its launches say."""
+    declared = _declared(protocol, settings, verdicts)
+    return Details(
+        digests=_digests(launches, verdicts),
+        declared=declared,
+        wait_groups=_wait_groups(declared),
+    )
+
+
+def _digests(launches: Sequence[Launch], verdicts: Sequence[RowVerdict]) -> dict[str, Digest]:
+    mine: dict[str, list[Launch]] = {each.row: [] for each in verdicts}
+    for launch in launches:
+        mine.setdefault(launch.row, []).append(launch)
+    varied = _varied(launches)
+    return {row: _digest(row, found, varied) for row, found in mine.items()}
+
+
+def _varied(launches: Iterable[Launch]) -> list[str]:
+    """The knobs that had more than one value in the run: the others explain no difference."""
+    values: dict[str, set[str]] = {}
+    for launch in launches:
+        for knob, value in launch.knobs.items():
+            values.setdefault(knob, set()).add(str(value))
+    return [knob for knob, seen in values.items() if len(seen) > 1 and knob not in NO_ENVIRONMENT]
+
+
+def _digest(row: str, launches: Sequence[Launch], varied: Sequence[str]) -> Digest:
+    return Digest(
+        row=row,
+        knobs={knob: _shares(knob, launches) for knob in varied} if launches else {},
+        offsets=_offsets(launches),
+        delays=_delays(launches),
+        rounds=_rounds(launches),
+    )
+
+
+def _shares(knob: str, launches: Sequence[Launch]) -> list[Share]:
+    by_value: dict[Any, list[Launch]] = {}
+    for launch in launches:
+        if knob in launch.knobs:
+            by_value.setdefault(launch.knobs[knob], []).append(launch)
+    return [_share(_word(value), by_value[value]) for value in sorted(by_value, key=_order)]
+
+
+def _order(value: object) -> tuple[bool, float, str]:
+    """Numbers by size, before words by name."""
+    if isinstance(value, int | float):
+        return False, float(value), ""
+    return True, 0.0, str(value)
+
+
+def _word(value: object) -> str:
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
+
+
+def _share(value: str, launches: Sequence[Launch]) -> Share:
+    """The sums over `launches`, all with one value of a knob."""
+    stale = sum(each.stale_tiles for each in launches)
+    observations = sum(each.observations for each in launches)
+    possible = 0 <= stale <= observations and observations > 0
+    return Share(
+        value=value,
+        launches=len(launches),
+        shown=sum(each.stale_tiles > 0 for each in launches),
+        stale=stale,
+        observations=observations,
+        bound=upper_bound(stale, observations) if possible else None,
+    )
+
+
+def _offsets(launches: Sequence[Launch]) -> list[Offsets]:
+    by_size: dict[tuple[int, int], list[Launch]] = {}
+    for launch in launches:
+        if any(launch.histogram):
+            size = launch.knobs.get("tile_bytes")
+            known = size if isinstance(size, int) and not isinstance(launch, LiveLaunch) else 0
+            by_size.setdefault((known, len(launch.histogram)), []).append(launch)
+    return [
+        Offsets(
+            tile_bytes=size or None,
+            launches=len(found),
+            counts=[sum(bins) for bins in zip(*(each.histogram for each in found), strict=True)],
+        )
+        for (size, _), found in sorted(by_size.items())
+    ]
+
+
+def _delays(launches: Sequence[Launch]) -> list[Delay]:
+    """Recorded witnesses by cycles since the signal was seen, in bins that double."""
+    counts: dict[int, int] = {}
+    for launch in launches:
+        for witness in launch.witnesses:
+            bin_of = max(0, int(witness["cycles_since_signal"])).bit_length()
+            counts[bin_of] = counts.get(bin_of, 0) + 1
+    if not counts:
+        return []
+    return [
+        Delay(
+            from_cycles=(1 << place) >> 1,
+            below_cycles=1 << place,
+            witnesses=counts.get(place, 0),
+        )
+        for place in range(min(counts), max(counts) + 1)
+    ]
+
+
+def _rounds(launches: Sequence[Launch]) -> list[RoundTime]:
+    """Round times by size of the tile, of launches of the micro-kernel without noise or delays."""
+    by_size: dict[int, list[float]] = {}
+    for launch in launches:
+        if _is_quiet(launch):
+            time = launch.elapsed_seconds / int(launch.knobs["rounds"]) * MICROSECONDS
+            by_size.setdefault(int(launch.knobs["tile_bytes"]), []).append(time)
+    return [
+        RoundTime(tile_bytes=size, launches=len(times), microseconds=median(times))
+        for size, times in sorted(by_size.items())
+        if len(times) >= FEWEST_LAUNCHES
+    ]
+
+
+def _is_quiet(launch: Launch) -> bool:
+    knobs = launch.knobs
+    timed = {"rounds", "tile_bytes", "noise"} <= set(knobs) and launch.fault is None
+    delays = [value for knob, value in knobs.items() if knob.endswith("_cycles")]
+    alone = not isinstance(launch, LiveLaunch) and knobs.get("noise") == NO_NOISE
+    return timed and alone and not any(delays) and launch.elapsed_seconds > 0
+
+
+def _wait_groups(declared: Mapping[str, Row]) -> list[dict[str, str]]:
+    """Groups of rows that differ in the wait alone, those with the most waits first."""
+    found: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
+    for name, row in declared.items():
+        words = row.variant.words()
+        if WAIT_SITE in words:
+            rest = tuple((site, word) for site, word in words.items() if site != WAIT_SITE)
+            found.setdefault(rest, {})[words[WAIT_SITE]] = name
+    groups = [group for group in found.values() if len(group) > 1]
+    return sorted(groups, key=lambda group: -len(group))
+
+
+def _declared(
+    protocol: Protocol, settings: Settings, verdicts: Sequence[RowVerdict]
+) -> dict[str, Row]:
+    if protocol.name != settings.protocol:
+        return {}
+    by_name = {row.name: row for row in protocol}
+    return {
+        each.row: by_name[each.row]
+        for each in verdicts
+        if each.row in by_name and protocol.hash_of(by_name[each.row].variant) == each.variant
+    }
