@@ -16,7 +16,9 @@
 
 namespace sbo {
 
+// A launch may have half as many threads in a CTA, and with that twice as many CTAs on an SM.
 constexpr unsigned kThreads = 256;
+constexpr unsigned kFewestThreads = 128;
 constexpr unsigned kAcknowledgeStride = 32;  // one counter to a 128-byte line
 constexpr unsigned kLoadsInFlight = 4;
 
@@ -118,17 +120,18 @@ __device__ __forceinline__ bool note_chunk(const Check& c, unsigned chunk, uint4
 
 __device__ __forceinline__ unsigned chunk_at(const Parameters& p, unsigned step, unsigned chunks,
                                              unsigned start) {
-  if (p.read_order == static_cast<unsigned>(ReadOrder::TAIL_FIRST)) return chunks - 1 - step;
-  if (p.read_order == static_cast<unsigned>(ReadOrder::HEAD_FIRST)) return step;
-  const unsigned chunk = step + start;
-  return chunk < chunks ? chunk : chunk - chunks;
+  // One question of `read_order` alone: of three cases ptxas makes a jump that nobody can read.
+  unsigned chunk = step + start;
+  if (chunk >= chunks) chunk -= chunks;
+  return p.read_order == static_cast<unsigned>(ReadOrder::TAIL_FIRST) ? chunks - 1 - chunk : chunk;
 }
 
 // True if this thread saw a stale word. `load` maps a chunk's index to its 16 bytes.
 template <class Load>
 __device__ __forceinline__ bool check_chunks(const Check& c, Reader reader, Load load) {
   const unsigned chunks = c.p.tile_bytes / kChunkBytes;
-  const unsigned start = mix(c.p.seed ^ c.tag) % chunks;
+  const bool rotated = c.p.read_order == static_cast<unsigned>(ReadOrder::ROTATED);
+  const unsigned start = rotated ? mix(c.p.seed ^ c.tag) % chunks : 0;
   bool stale = false;
 #pragma unroll 1
   for (unsigned base = reader.rank; base < chunks; base += reader.count * kLoadsInFlight) {
@@ -166,8 +169,8 @@ __device__ __forceinline__ Cut cut_of(const Parameters& p, unsigned tile) {
 template <class V>
 __device__ __forceinline__ void load_by_tma(const Check& c, const Slot& slot, uint4* buffer,
                                             const Group& group, unsigned phase) {
-  // The last thread issues: never the one that polled alone, unless it reads alone.
-  const unsigned issuer = V::fan_out == FanOut::alone ? 0 : group.size - 1;
+  // A thread far from the first issues: never the one that polled alone, unless it reads alone.
+  const unsigned issuer = V::fan_out == FanOut::alone ? 0 : kFewestThreads - 1;
   if (group.rank == issuer) {
     if constexpr (V::read == Read::tma_after_fence) ptx::fence_proxy_async();
     ptx::mbarrier_arrive_expect_tx(&c.control.mbarrier, c.p.tile_bytes);
@@ -304,6 +307,26 @@ __device__ __forceinline__ void store_tile(const Parameters& p, const Slot& slot
   }
 }
 
+// Whether the hand-over of `round` is broken on purpose, as one in `plant_one_in` is at random.
+template <class V>
+__device__ __forceinline__ bool is_planted(const Parameters& p, unsigned pair, unsigned round) {
+  if constexpr (V::poll == Poll::none || V::test == Test::equal_reused) return false;
+  return p.plant_one_in != 0 &&
+         mix(mix(p.seed ^ (pair * 0x9e3779b9U)) + round) % p.plant_one_in == 0;
+}
+
+// The fault of `Moment::early`: the signal is sent before the tile is stored, here by an amount that
+// a test chooses.
+__device__ __forceinline__ void plant(const Parameters& p, const Slot& slot, const Group& group) {
+  SBO_BEGIN("harness.plant");
+  if (group.rank == 0) {
+    ptx::red_add_relaxed<ptx::Scope::gpu>(slot.signal, 1);
+    atomicAdd(&p.counters->planted, 1ULL);
+  }
+  SBO_END("harness.plant");
+  delay(p.plant_held_cycles);
+}
+
 // The signal of `round`, by the publishing thread. A cluster peer signals for its neighbour.
 template <class V>
 __device__ __forceinline__ void publish_round(const Parameters& p, const Pair& pair,
@@ -317,7 +340,7 @@ __device__ __forceinline__ void publish_round(const Parameters& p, const Pair& p
       // Two faults that tests inject: a signal that never comes, and one that comes twice.
       const int number = static_cast<int>(round);
       const int extra = number == p.doubled_round ? 1 : 0;
-      if (number != p.withheld_round) {
+      if (number != p.withheld_round && !is_planted<V>(p, target, round)) {
         publish<V>(slot.signal, 1 + extra, slot.threshold + extra);
       }
     }
@@ -363,7 +386,8 @@ __device__ __forceinline__ void produce(const Parameters& p, Control& control, c
       group.sync();
       SBO_END("harness.flow");
     } else {
-      if (!wait_for_consumer(p, control, pair, group, round, deferred ? 2 : 1)) break;
+      const unsigned unacknowledged = p.in_flight + (deferred ? 1 : 0);
+      if (!wait_for_consumer(p, control, pair, group, round, unacknowledged)) break;
     }
     if (p.producer_skew_cycles) {
       delay(mix(p.seed ^ (2 * tag + pair.index * 0x9e3779b9U)) % p.producer_skew_cycles);
@@ -372,6 +396,11 @@ __device__ __forceinline__ void produce(const Parameters& p, Control& control, c
     source_fence<V>();
     source_join(group);
     if constexpr (V::moment == Moment::early) publish_round<V>(p, pair, group, round);
+    if (is_planted<V>(p, pair.index, round)) plant(p, slot, group);
+    if (p.warp_skew_cycles) {
+      const unsigned warp = pair.index * kThreads + group.rank / kIssuerStride;
+      delay(mix(mix(p.seed ^ tag) + warp) % p.warp_skew_cycles);
+    }
     store_tile<V>(p, slot, source, group, tag);
     if constexpr (!deferred || deferred_behind_store) {
       drain<V>(group);
@@ -579,7 +608,8 @@ __device__ __forceinline__ void signal_publish(const Parameters& p) {
   __shared__ bool resident;
 
   constexpr bool in_one_cta = V::place == Place::producer_cta && V::poll != Poll::none;
-  constexpr unsigned producers = in_one_cta ? kThreads / 2 : kThreads;
+  // Which threads belong to which half must be known to whoever reads the compiled code.
+  const unsigned producers = in_one_cta ? kThreads / 2 : blockDim.x;
 
   SBO_BEGIN("harness.setup");
   for (unsigned i = threadIdx.x; i < 2 * sizeof(Control) / 4; i += blockDim.x) {
@@ -629,7 +659,7 @@ __device__ __forceinline__ void signal_publish(const Parameters& p) {
     }
   } else if (in_one_cta || part.role == Role::CONSUMER) {
     if constexpr (V::poll != Poll::none) {
-      constexpr unsigned consumers = in_one_cta ? kThreads - producers : kThreads;
+      const unsigned consumers = in_one_cta ? kThreads / 2 : blockDim.x;
       const unsigned first = in_one_cta ? producers : 0;
       if (in_one_cta) pair.consumer_sm = pair.producer_sm;
       uint4* const buffer =

@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from dataclasses import fields, replace
+from enum import IntEnum
 
 import numpy as np
 import pytest
@@ -16,8 +17,8 @@ from sbo_verify.device.geometry import GeometryError
 from sbo_verify.device.gpu import CTA_SHARED_BYTES, SM_SHARED_BYTES
 from sbo_verify.device.layout import NoiseKind, ReadOrder
 from sbo_verify.device.micro_kernel import LAST_TAG, MAX_PAIRS, MAX_PLACES, TILE_POOL_BYTES
-from sbo_verify.harness.knobs import KnobError, Knobs, draw, generator
-from sbo_verify.harness.placement import place
+from sbo_verify.harness.knobs import KnobError, Knobs, draw, draw_dense, generator
+from sbo_verify.harness.placement import Spread, place
 from sbo_verify.harness.runner import (
     STATIC_SHARED_BYTES,
     fit,
@@ -38,14 +39,19 @@ RANGES: list[tuple[str, list[float], list[float], str]] = [
     ("noise_bytes", [0, 64 << 30], [-16, (64 << 30) + 16], "0 to 68719476736"),
     ("tile_bytes", [16, 227 * 1024], [0, 227 * 1024 + 16], "16 to 232448"),
     ("ring", [1, 1 << 20], [0, (1 << 20) + 1], "1 to 1048576"),
+    ("threads", [128, 256], [127, 257], "128 to 256"),
     ("ctas_per_sm", [1, 8], [0, 9], "1 to 8"),
+    ("in_flight", [1, 64], [0, 65], "1 to 64"),
     ("producer_skew_cycles", [0, 10**7], [-1, 10**7 + 1], "0 to 10000000"),
     ("consumer_skew_cycles", [0, 10**7], [-1, 10**7 + 1], "0 to 10000000"),
+    ("warp_skew_cycles", [0, 10**7], [-1, 10**7 + 1], "0 to 10000000"),
     ("delay_before_publish_cycles", [0, 10**7], [-1, 10**7 + 1], "0 to 10000000"),
     ("delay_after_poll_cycles", [0, 10**7], [-1, 10**7 + 1], "0 to 10000000"),
     ("rounds", [1, 10**6], [0, 10**6 + 1], "1 to 1000000"),
     ("withheld_round", [-1, 10**6], [-2, 10**6 + 1], "-1 to 1000000"),
     ("doubled_round", [-1, 10**6], [-2, 10**6 + 1], "-1 to 1000000"),
+    ("plant_one_in", [0, 2 * 10**8], [-1, 2 * 10**8 + 1], "0 to 200000000"),
+    ("plant_held_cycles", [0, 10**7], [-1, 10**7 + 1], "0 to 10000000"),
     ("timeout_ms", [1, 600_000], [0, 600_001], "1 to 600000"),
 ]
 INSIDE = [(name, value) for name, ends, _, _ in RANGES for value in ends]
@@ -67,7 +73,7 @@ def test_every_number_among_the_knobs_has_a_range() -> None:
         field.name
         for field in fields(Knobs)
         if isinstance(getattr(Knobs(), field.name), int | float)
-        and not isinstance(getattr(Knobs(), field.name), bool | NoiseKind | ReadOrder)
+        and not isinstance(getattr(Knobs(), field.name), bool | IntEnum)
     }
     assert numbers == {name for name, *_ in RANGES}
 
@@ -160,7 +166,7 @@ def test_the_draws_of_one_launch_are_pinned() -> None:
     changed = {
         name: value for name, value in knobs.to_json().items() if value != Knobs().to_json()[name]
     }
-    assert changed == {"consumer_skew_cycles": 2000, "delay_after_poll_cycles": 500, "rounds": 5000}
+    assert changed == {"prime_l1": True, "producer_skew_cycles": 10_000, "rounds": 5000}
 
 
 # ---- swarm ----------------------------------------------------------------------------------
@@ -172,6 +178,7 @@ OPTIONAL = {
     "prime_l1": False,
     "producer_skew_cycles": 0,
     "consumer_skew_cycles": 0,
+    "warp_skew_cycles": 0,
     "delay_before_publish_cycles": 0,
     "delay_after_poll_cycles": 0,
 }
@@ -196,9 +203,12 @@ def test_some_launches_are_quiet_and_some_have_several_features_at_once() -> Non
     [
         ("noise", set(NoiseKind)),
         ("read_order", set(ReadOrder)),
-        ("tile_bytes", {4096, 16384, 65536}),
+        ("tile_bytes", {1024, 4096, 16384, 65536}),
         ("ring", {2, 16, 128}),
-        ("ctas_per_sm", {1, 2, 4}),
+        ("threads", {128, 256}),
+        ("ctas_per_sm", {1, 2, 4, 8}),
+        ("spread", set(Spread)),
+        ("in_flight", {1, 2}),
         ("noise_bytes", {32 << 20, 1 << 30}),
     ],
 )
@@ -207,7 +217,10 @@ def test_every_value_is_drawn_at_some_time(name: str, values: set[object]) -> No
 
 
 def test_injected_faults_are_never_drawn() -> None:
-    assert {(knobs.withheld_round, knobs.doubled_round) for knobs in drawn()} == {(-1, -1)}
+    injected = [
+        (knobs.withheld_round, knobs.doubled_round, knobs.plant_one_in) for knobs in drawn()
+    ]
+    assert set(injected) == {(-1, -1, 0)}
 
 
 # ---- what is drawn can be launched ----------------------------------------------------------
@@ -219,6 +232,7 @@ def unfit(knobs: Knobs, row: Row, rng: np.random.Generator, sm_count: int) -> li
     complaints: list[str] = []
     try:
         geometry.check_ctas(knobs.ctas_per_sm)
+        geometry.check_threads(knobs.threads, knobs.ctas_per_sm)
         geometry.dynamic_shared(knobs.tile_bytes, knobs.ctas_per_sm, STATIC_SHARED_BYTES)
     except GeometryError as error:
         return [str(error)]
@@ -229,8 +243,12 @@ def unfit(knobs: Knobs, row: Row, rng: np.random.Generator, sm_count: int) -> li
         ctas_per_sm=knobs.ctas_per_sm,
         noise_share=knobs.noise_share,
         rng=rng,
+        spread=knobs.spread,
     )
-    ring = fit_ring(knobs, placement.pairs).ring
+    fitted = fit_ring(knobs, placement.pairs, geometry)
+    ring = fitted.ring
+    if fitted.in_flight + geometry.deferred > ring:
+        complaints.append("a slot would be written again before it was read")
     if placement.pairs * ring * knobs.tile_bytes > TILE_POOL_BYTES:
         complaints.append("the tiles do not fit into their pool")
     if placement.pairs > MAX_PAIRS or len(placement.entries) > MAX_PLACES:
@@ -251,7 +269,7 @@ def test_drawn_knobs_fit_every_variant(row: Row, seed: int, index: int, sm_count
 def test_a_hundred_draws_fit_each_row_of_the_catalogue(row: Row) -> None:
     for index in range(100):
         rng = generator(1, row.name, index)
-        knobs = fit(draw(rng), geometry_of(row))
+        knobs = fit((draw if index % 2 else draw_dense)(rng), geometry_of(row))
         assert unfit(knobs, row, rng, H200_SMS) == []
 
 
@@ -268,8 +286,13 @@ def test_knobs_that_do_not_fit_would_be_noticed() -> None:
 def test_fixed_knobs_are_left_alone(seed: int, ctas: int) -> None:
     knobs = replace(draw(generator(seed, "row", 0)), ctas_per_sm=ctas, tile_bytes=256, rounds=77)
     for row in SIGNAL_PUBLISH:
-        fitted = fit(knobs, geometry_of(row), {"ctas_per_sm", "tile_bytes", "rounds"})
-        assert fitted == knobs
+        sizes = {"ctas_per_sm", "tile_bytes", "rounds"}
+        if geometry_of(row).in_one_cta and ctas == 8:
+            with pytest.raises(GeometryError, match="8 CTAs of 256 threads do not fit onto one SM"):
+                fit(knobs, geometry_of(row), sizes)
+            continue
+        fitted = fit(knobs, geometry_of(row), sizes)
+        assert fitted == replace(knobs, threads=fitted.threads)
 
 
 @given(rows, seeds, st.integers(1, 64))
@@ -303,6 +326,33 @@ def test_the_largest_tile_is_allowed_and_the_next_is_refused_with_it() -> None:
     half = {"tile_bytes": str(SM_SHARED_BYTES // 2), "ctas_per_sm": "2"}
     with pytest.raises(GeometryError, match=r"2 CTA\(s\) share an SM; allowed is up to \d+ bytes"):
         refuse_unfit(PUBLISHED, half)
+
+
+def test_a_ring_that_does_not_hold_the_rounds_in_flight_is_refused_before_a_launch() -> None:
+    refuse_unfit(PUBLISHED, {"ring": "4", "in_flight": "4"})
+    with pytest.raises(KnobError, match=r"^knob ring is 3; with 4 rounds in flight .* at least 4$"):
+        refuse_unfit(PUBLISHED, {"ring": "3", "in_flight": "4"})
+    deferred = SIGNAL_PUBLISH.row("flashinfer-deferred_by_one_tile")
+    with pytest.raises(KnobError, match=r"this variant needs at least 2$"):
+        refuse_unfit(deferred, {"ring": "1"})
+
+
+@pytest.mark.parametrize("name", ["no_wait-relaxed", "readback-full_wait"])
+def test_a_fault_is_planted_only_where_a_sound_signal_can_be_too_early(name: str) -> None:
+    refuse_unfit(PUBLISHED, {"plant_one_in": "100"})
+    with pytest.raises(KnobError, match=f"^knob plant_one_in is 100; for {name} it must be 0"):
+        refuse_unfit(SIGNAL_PUBLISH.row(name), {"plant_one_in": "100"})
+
+
+def test_cta_sizes_that_no_sm_holds_are_refused_before_a_launch() -> None:
+    refuse_unfit(PUBLISHED, {"threads": "128", "ctas_per_sm": "8", "tile_bytes": "4096"})
+    with pytest.raises(GeometryError, match=r"^8 CTAs of 256 threads .* allowed are 4$"):
+        refuse_unfit(PUBLISHED, {"threads": "256", "ctas_per_sm": "8", "tile_bytes": "4096"})
+    with pytest.raises(GeometryError, match=r"^threads is 192; .* is 128 or 256$"):
+        refuse_unfit(PUBLISHED, {"threads": "192"})
+    halves = SIGNAL_PUBLISH.row("producer_cta-other_warps")
+    with pytest.raises(GeometryError, match=r"^threads is 128; .* is 256$"):
+        refuse_unfit(halves, {"threads": "128"})
 
 
 def test_cta_counts_that_form_no_pairs_are_refused_before_a_launch() -> None:

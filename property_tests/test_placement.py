@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sbo_verify.device.geometry import Geometry, GeometryError
 from sbo_verify.device.layout import Role
-from sbo_verify.harness.placement import Placement, PlacementError, misplaced, place
+from sbo_verify.harness.placement import Placement, PlacementError, Spread, misplaced, place
 from sbo_verify.harness.runner import geometry_of
 from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
 
@@ -33,6 +33,7 @@ def placed(  # noqa: PLR0913 - a launch has this many dimensions
     ctas_per_sm: int = 2,
     noise_share: float = 0.4,
     seed: int = 0,
+    spread: Spread = Spread.SCATTERED,
 ) -> Placement:
     return place(
         geometry,
@@ -41,6 +42,7 @@ def placed(  # noqa: PLR0913 - a launch has this many dimensions
         ctas_per_sm=1 if geometry.cluster > 1 else ctas_per_sm,
         noise_share=noise_share,
         rng=np.random.default_rng(seed),
+        spread=spread,
     )
 
 
@@ -69,9 +71,12 @@ shares = st.floats(min_value=0.0, max_value=0.9)
 # ---- what is placed -------------------------------------------------------------------------
 
 
-@given(shapes, st.integers(1, 200), st.integers(1, 8), shares, st.integers(0, 99))
-def test_every_pair_is_placed_exactly_once_for_each_role(
-    geometry: Geometry, sm_count: int, ctas: int, share: float, seed: int
+@given(
+    *(shapes, st.integers(1, 200), st.integers(1, 8), shares, st.integers(0, 99)),
+    st.sampled_from(Spread),
+)
+def test_every_pair_is_placed_exactly_once_for_each_role(  # noqa: PLR0913, PLR0917 - as above
+    geometry: Geometry, sm_count: int, ctas: int, share: float, seed: int, spread: Spread
 ) -> None:
     ctas = 1 if geometry.cluster > 1 else ctas
     assume(not (geometry.same_sm and ctas % 2))
@@ -85,12 +90,40 @@ def test_every_pair_is_placed_exactly_once_for_each_role(
         ctas_per_sm=ctas,
         noise_share=share,
         rng=np.random.default_rng(seed),
+        spread=spread,
     )
     assert placement.pairs >= 1
     everyone = list(range(placement.pairs))
     assert sorted(ids(placement, geometry, ctas, Role.PRODUCER)) == everyone
     consumers = [] if alone else everyone
     assert sorted(ids(placement, geometry, ctas, Role.CONSUMER)) == consumers
+
+
+def sms_of(placement: Placement, role: Role) -> dict[int, int]:
+    """First pair to the SM that holds it."""
+    return {
+        int(entry["first_pair"]): sm
+        for sm, entry in enumerate(placement.entries)
+        if Role(int(entry["role"])) is role
+    }
+
+
+@pytest.mark.parametrize("sm_count", [132, 131, 3])
+def test_the_two_of_a_pair_are_neighbours_where_they_are_to_share_a_tpc(sm_count: int) -> None:
+    placement = placed(OTHER_SM, sm_count=sm_count, spread=Spread.ONE_TPC)
+    producers, consumers = (sms_of(placement, role) for role in (Role.PRODUCER, Role.CONSUMER))
+    assert producers.keys() == consumers.keys()
+    assert {(producers[pair] // 2) - (consumers[pair] // 2) for pair in producers} == {0}
+
+
+def test_what_hands_over_has_noise_beside_it_where_it_is_to_be_apart() -> None:
+    placement = placed(OTHER_SM, noise_share=0.5, spread=Spread.APART)
+    roles = [Role(int(entry["role"])) for entry in placement.entries]
+    beside = [roles[2 * tpc : 2 * tpc + 2].count(Role.NOISE) for tpc in range(66)]
+    assert beside == [1] * 66
+    scattered = placed(OTHER_SM, noise_share=0.5)
+    roles = [Role(int(entry["role"])) for entry in scattered.entries]
+    assert {roles[2 * tpc : 2 * tpc + 2].count(Role.NOISE) for tpc in range(66)} == {0, 1, 2}
 
 
 @given(shapes, st.integers(2, 200), shares, st.integers(0, 99))

@@ -219,7 +219,8 @@ class Launch(Record):
     for; they agree unless there is a fault. `histogram` counts stale words by offset in the tile,
     in equal bins; it is empty where there are none. `ahead_words` are newer than the round: a
     fault of the harness, never staleness.
-    `elapsed_seconds` is GPU time by events.
+    `elapsed_seconds` is GPU time by events. `planted` hand-overs were broken on purpose;
+    `environment` says where the knobs came from, empty in records that are older.
     """
 
     kind: ClassVar[str] = "launch"
@@ -241,6 +242,8 @@ class Launch(Record):
     fault: dict[str, Any] | None = None
     worker: str = ""
     gpu: str = ""
+    planted: int = 0
+    environment: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,13 +12,18 @@ from sbo_verify.protocols.signal_publish.sites import (
     TMA_READS,
     FanOut,
     Issuers,
+    Moment,
     Place,
     Poll,
     SignalPublish,
     Store,
 )
 
+# A CTA's threads, or half as many where no half of them must be known to the compiler. What one
+# SM holds follows from the kernel's registers: 64 a thread at most.
 THREADS = 256
+FEWEST_THREADS = 128
+SM_THREADS = 1024
 CLUSTER = 2
 CHUNK_BYTES = 16
 TENSOR_ROW_BYTES = 128
@@ -42,6 +47,7 @@ class Geometry:
     reads_back: bool
     same_sm: bool
     reads_alone: bool
+    deferred: bool
 
     @classmethod
     def of(cls, variant: SignalPublish) -> Geometry:
@@ -57,6 +63,7 @@ class Geometry:
             reads_back=variant.poll is Poll.NONE,
             same_sm=variant.place is Place.SAME_SM,
             reads_alone=variant.fan_out is FanOut.ALONE,
+            deferred=variant.moment is Moment.DEFERRED,
         )
 
     def tile_multiple(self) -> int:
@@ -112,6 +119,20 @@ class Geometry:
             raise GeometryError(message)
         crowding = SM_SHARED_BYTES // (ctas_per_sm + 1) - overhead + 1
         return min(max(needed, -(-crowding // TENSOR_ROW_BYTES) * TENSOR_ROW_BYTES), largest)
+
+    def check_threads(self, threads: int, ctas_per_sm: int) -> None:
+        """Raises `GeometryError` for CTAs of a size that the variant or an SM cannot have."""
+        allowed = (THREADS,) if self.in_one_cta else (FEWEST_THREADS, THREADS)
+        if threads not in allowed:
+            sizes = " or ".join(str(each) for each in allowed)
+            message = f"threads is {threads}; allowed for this variant is {sizes}"
+            raise GeometryError(message)
+        if threads * ctas_per_sm > SM_THREADS:
+            message = (
+                f"{ctas_per_sm} CTAs of {threads} threads do not fit onto one SM: allowed are "
+                f"{SM_THREADS // threads}"
+            )
+            raise GeometryError(message)
 
     def check_ctas(self, ctas_per_sm: int) -> None:
         """Raises `GeometryError` where pairs cannot be formed with this many CTAs on an SM."""

@@ -134,6 +134,7 @@ COUNTERS = Struct(
         Field("stale_words", "unsigned long long"),
         Field("ahead_words", "unsigned long long"),
         Field("overshoots", "unsigned long long"),
+        Field("planted", "unsigned long long"),
         Field("histogram", "unsigned long long", HISTOGRAM_BINS),
         Field("witnesses", "unsigned"),
         Field("fault_claimed", "unsigned"),
@@ -208,6 +209,10 @@ PARAMETERS = Struct(
         Field("delay_after_poll_cycles", "unsigned"),
         Field("withheld_round", "int"),
         Field("doubled_round", "int"),
+        Field("in_flight", "unsigned"),
+        Field("warp_skew_cycles", "unsigned"),
+        Field("plant_one_in", "unsigned"),
+        Field("plant_held_cycles", "unsigned"),
         Field("seed", "unsigned"),
     ),
 )

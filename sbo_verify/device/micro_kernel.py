@@ -15,7 +15,7 @@ import numpy as np
 
 from sbo_verify.device.build import Artefact
 from sbo_verify.device.driver import Kernel, encode_tensor_map
-from sbo_verify.device.geometry import THREADS, Geometry
+from sbo_verify.device.geometry import Geometry
 from sbo_verify.device.gpu import (
     RESERVED_SHARED_BYTES,
     SM_SHARED_BYTES,
@@ -77,6 +77,7 @@ class Shot:
     tile_bytes: int
     ring: int
     ctas_per_sm: int
+    threads: int
     rounds: int
     noise_bytes: int
     values: dict[str, int]
@@ -222,12 +223,12 @@ class MicroKernel:
         self.geometry.check_ctas(ctas_per_sm)
         return self.geometry.dynamic_shared(tile_bytes, ctas_per_sm, self.static_shared)
 
-    def resident_clusters(self, dynamic_shared: int) -> int:
-        """Clusters that fit on the GPU at once."""
+    def resident_clusters(self, dynamic_shared: int, threads: int) -> int:
+        """Clusters of CTAs with so many threads that fit on the GPU at once."""
         self._prepare(dynamic_shared, 1)
         return self.kernel.resident_clusters(
             grid=self.arena.gpu.sm_count // self.geometry.cluster * self.geometry.cluster,
-            threads=THREADS,
+            threads=threads,
             dynamic_shared=dynamic_shared,
             cluster=self.geometry.cluster,
         )
@@ -252,7 +253,7 @@ class MicroKernel:
         arena = self.arena
         dynamic = self.dynamic_shared(shot.tile_bytes, shot.ctas_per_sm)
         self._prepare(dynamic, shot.ctas_per_sm)
-        resident = self.kernel.resident_ctas_per_sm(THREADS, dynamic)
+        resident = self.kernel.resident_ctas_per_sm(shot.threads, dynamic)
         if self.geometry.cluster == 1 and resident != shot.ctas_per_sm:
             message = f"{shot.ctas_per_sm} CTAs an SM were planned, the driver says {resident}"
             raise ArenaError(message)
@@ -266,7 +267,7 @@ class MicroKernel:
         self.kernel.launch(
             parameters,
             grid=shot.grid,
-            threads=THREADS,
+            threads=shot.threads,
             dynamic_shared=dynamic,
             cluster=self.geometry.cluster,
             stream=arena.stream.ptr,

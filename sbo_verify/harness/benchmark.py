@@ -18,7 +18,7 @@ from sbo_verify.harness.runner import Bench
 from sbo_verify.protocol import Row
 
 TILES_BYTES = (4096, 16384, 65536)
-CTAS_PER_SM = (1, 2, 4)
+CTAS_PER_SM = (1, 2, 4, 8)
 NOISE_SHARES = (0.0, 0.2, 0.4)
 LAUNCHES = 5
 COPIES = 20
@@ -27,11 +27,15 @@ FIXED = {
     "noise": "store",
     "noise_bytes": str(1 << 30),
     "ring": "32",
+    "threads": "128",
+    "spread": "scattered",
+    "in_flight": "2",
     "rounds": "3000",
     "prime_l1": "false",
     "read_order": "tail_first",
     "producer_skew_cycles": "0",
     "consumer_skew_cycles": "0",
+    "warp_skew_cycles": "0",
     "delay_before_publish_cycles": "0",
     "delay_after_poll_cycles": "0",
 }

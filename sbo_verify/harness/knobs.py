@@ -14,15 +14,21 @@ import numpy as np
 
 from sbo_verify.device.layout import NoiseKind, ReadOrder
 from sbo_verify.harness.knob_set import CHUNK_BYTES, KnobError, KnobSet
+from sbo_verify.harness.placement import Spread
 
-__all__ = ["KnobError", "Knobs", "draw", "generator", "weighted"]
+__all__ = ["KnobError", "Knobs", "draw", "draw_dense", "generator", "weighted"]
 
 T = TypeVar("T")
 KIB = 1024
 MIB = 1024 * KIB
 NO_ROUND = -1
+# How many CTAs of so many threads are put on an SM, and of tiles too large for many.
+_CTAS = {128: {1: 1, 2: 1, 4: 2, 8: 3}, 256: {1: 1, 2: 2, 4: 3}}
+_CTAS_OF_LARGE_TILES = {1: 1, 2: 3}
 MAX_ROUNDS = 1_000_000
 MAX_TIMEOUT_MS = 600_000
+# The device draws with 32 bits: 1 in so many is met to half a percent.
+MAX_PLANT_ONE_IN = 200_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +37,17 @@ class Knobs(KnobSet):
 
     noise_share     share of the SMs that make noise, 0 to 0.9
     ring            tile slots a pair rotates through
+    threads         threads of a CTA, 128 or 256
     ctas_per_sm     CTAs of the kernel on one SM, each with its own pair
+    spread          which SMs hand over to which, and where the noise is
+    in_flight       rounds that a producer may be ahead of its consumer
     prime_l1        the consumer reads the slot's old tile before it polls
-    *_skew_cycles   upper bound of a random delay before each round
+    *_skew_cycles   upper bound of a random delay: before each round, and before the part of the
+                    store that is a warp's own
     delay_*_cycles  fixed delay before the signal is sent, and between poll and read
+    plant_one_in    one in so many hand-overs is broken at random, its signal sent before its tile
+                    is stored, or 0 for none: an injected fault
+    plant_held_cycles   how long the tile of such a hand-over is held back
     withheld_round  a round whose signal is never sent, or -1: an injected fault
     doubled_round   a round whose signal is sent twice, or -1: an injected fault
     timeout_ms      how long a thread waits before it gives up and leaves a record
@@ -45,14 +58,19 @@ class Knobs(KnobSet):
         ("noise_bytes", 0, 64 * 1024 * MIB),
         ("tile_bytes", CHUNK_BYTES, 227 * KIB),
         ("ring", 1, 1 << 20),
+        ("threads", 128, 256),
         ("ctas_per_sm", 1, 8),
+        ("in_flight", 1, 64),
         ("producer_skew_cycles", 0, 10_000_000),
         ("consumer_skew_cycles", 0, 10_000_000),
+        ("warp_skew_cycles", 0, 10_000_000),
         ("delay_before_publish_cycles", 0, 10_000_000),
         ("delay_after_poll_cycles", 0, 10_000_000),
         ("rounds", 1, MAX_ROUNDS),
         ("withheld_round", NO_ROUND, MAX_ROUNDS),
         ("doubled_round", NO_ROUND, MAX_ROUNDS),
+        ("plant_one_in", 0, MAX_PLANT_ONE_IN),
+        ("plant_held_cycles", 0, 10_000_000),
         ("timeout_ms", 1, MAX_TIMEOUT_MS),
     )
     IN_CHUNKS: ClassVar[tuple[str, ...]] = ("tile_bytes", "noise_bytes")
@@ -62,16 +80,22 @@ class Knobs(KnobSet):
     noise_bytes: int = 1024 * MIB
     tile_bytes: int = 16 * KIB
     ring: int = 128
+    threads: int = 256
     ctas_per_sm: int = 2
+    spread: Spread = Spread.SCATTERED
+    in_flight: int = 1
     prime_l1: bool = False
     read_order: ReadOrder = ReadOrder.TAIL_FIRST
     producer_skew_cycles: int = 0
     consumer_skew_cycles: int = 0
+    warp_skew_cycles: int = 0
     delay_before_publish_cycles: int = 0
     delay_after_poll_cycles: int = 0
     rounds: int = 2000
     withheld_round: int = NO_ROUND
     doubled_round: int = NO_ROUND
+    plant_one_in: int = 0
+    plant_held_cycles: int = 0
     timeout_ms: int = 4000
 
 
@@ -85,29 +109,59 @@ def draw(rng: np.random.Generator) -> Knobs:
     """One random environment. Whole features are switched off at random (swarm testing).
 
     The weights follow what showed weak behaviour on an H200: store noise over memory larger than
-    L2, tiles of 4 to 64 KiB, reading from the tail.
+    L2, many pairs at once, tiles of 4 to 64 KiB, reading from the tail, and a producer that is one
+    round ahead: of one that is further ahead, the consumer never waits.
     """
     noise = weighted(
         rng, {NoiseKind.STORE: 6, NoiseKind.ATOMIC: 1, NoiseKind.LOAD_STORE: 1, NoiseKind.NONE: 2}
     )
-    tile_bytes = weighted(rng, {4 * KIB: 3, 16 * KIB: 5, 64 * KIB: 1})
-    share = 0.0 if noise is NoiseKind.NONE else weighted(rng, {0.2: 1, 0.4: 3, 0.6: 1})
+    tile_bytes = weighted(rng, {1 * KIB: 1, 4 * KIB: 3, 16 * KIB: 5, 64 * KIB: 1})
+    share = 0.0 if noise is NoiseKind.NONE else weighted(rng, {0.1: 1, 0.2: 2, 0.4: 3, 0.6: 1})
+    threads = weighted(rng, {128: 1, 256: 1})
     return Knobs(
         noise=noise,
         noise_share=share,
         noise_bytes=weighted(rng, {32 * MIB: 1, 1024 * MIB: 4}),
         tile_bytes=tile_bytes,
         ring=weighted(rng, {2: 1, 16: 1, 128: 3}),
-        ctas_per_sm=weighted(rng, {1: 1, 2: 3, 4: 0 if tile_bytes > 16 * KIB else 2}),
+        threads=threads,
+        ctas_per_sm=weighted(
+            rng, _CTAS_OF_LARGE_TILES if tile_bytes > 16 * KIB else _CTAS[threads]
+        ),
+        spread=weighted(rng, {Spread.SCATTERED: 3, Spread.APART: 2, Spread.ONE_TPC: 1}),
+        in_flight=weighted(rng, {1: 2, 2: 3}),
         prime_l1=bool(weighted(rng, {0: 1, 1: 1})),
         read_order=weighted(
             rng, {ReadOrder.TAIL_FIRST: 3, ReadOrder.HEAD_FIRST: 1, ReadOrder.ROTATED: 1}
         ),
         producer_skew_cycles=weighted(rng, {0: 6, 2000: 1, 10_000: 1}),
         consumer_skew_cycles=weighted(rng, {0: 6, 2000: 1, 10_000: 1}),
+        warp_skew_cycles=weighted(rng, {0: 6, 2000: 1, 10_000: 1}),
         delay_before_publish_cycles=weighted(rng, {0: 8, 500: 1}),
         delay_after_poll_cycles=weighted(rng, {0: 8, 500: 1}),
         rounds=2000 if tile_bytes > 16 * KIB else 5000,
+    )
+
+
+def draw_dense(rng: np.random.Generator) -> Knobs:
+    """One random environment of those in which most hand-overs a second are observed.
+
+    As many pairs as an SM holds, each other's noise, and long launches. Of the features that slow
+    a hand-over down, those are left out that did not make an observation tell more.
+    """
+    noise = weighted(rng, {NoiseKind.NONE: 3, NoiseKind.STORE: 1})
+    return Knobs(
+        noise=noise,
+        noise_share=0.0 if noise is NoiseKind.NONE else 0.1,
+        tile_bytes=weighted(rng, {4 * KIB: 1, 8 * KIB: 1, 16 * KIB: 2}),
+        ring=weighted(rng, {16: 1, 128: 2}),
+        threads=128,
+        ctas_per_sm=8,
+        spread=weighted(rng, {Spread.SCATTERED: 1, Spread.APART: 1}),
+        prime_l1=bool(weighted(rng, {0: 3, 1: 1})),
+        read_order=weighted(rng, {ReadOrder.TAIL_FIRST: 3, ReadOrder.ROTATED: 1}),
+        in_flight=2,
+        rounds=20_000,
     )
 
 

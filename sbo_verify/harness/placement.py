@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,18 @@ from sbo_verify.device.layout import PLACE_ENTRY, Role
 
 class PlacementError(ValueError):
     """Too few SMs for one pair with the noise asked for; the message says what would fit."""
+
+
+class Spread(IntEnum):
+    """Which SMs hand over, by their numbers: 2k and 2k+1 share a TPC on the chips that were seen.
+
+    SCATTERED: any. ONE_TPC: the two of a pair are neighbours. APART: as far as they go round, one
+    SM of each TPC, so that what makes noise sits beside what hands over.
+    """
+
+    SCATTERED = 0
+    ONE_TPC = 1
+    APART = 2
 
 
 @dataclass(frozen=True)
@@ -34,10 +47,12 @@ def place(  # noqa: PLR0913 - a launch has this many dimensions
     ctas_per_sm: int,
     noise_share: float,
     rng: np.random.Generator,
+    spread: Spread = Spread.SCATTERED,
 ) -> Placement:
     """Draw roles for all units of the GPU: SMs, or clusters of two SMs.
 
     Producers and consumers of a pair are different units unless the variant puts both into one.
+    Clusters are placed by the GPU, so that `spread` says nothing of theirs.
     Raises `PlacementError` when no pair is left, `GeometryError` for a CTA count that forms none.
     """
     geometry.check_ctas(ctas_per_sm)
@@ -54,7 +69,7 @@ def place(  # noqa: PLR0913 - a launch has this many dimensions
         pairs_per_set //= 2
     entries = np.zeros(units, dtype=PLACE_ENTRY.dtype())
     entries["role"] = Role.NOISE
-    order = rng.permutation(units)
+    order = _order(units, Spread.SCATTERED if clustered else spread, rng)
     for index in range(sets):
         first_pair = index * pairs_per_set
         if units_per_pair_set == 1:
@@ -70,6 +85,21 @@ def place(  # noqa: PLR0913 - a launch has this many dimensions
         grid=units * (geometry.cluster if clustered else ctas_per_sm),
         cluster=geometry.cluster,
     )
+
+
+def _order(
+    units: int, spread: Spread, rng: np.random.Generator
+) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """All units, in the order in which they are given roles; noise takes the last."""
+    if spread is Spread.SCATTERED:
+        return rng.permutation(units)
+    twos = 2 * rng.permutation(units // 2)
+    if spread is Spread.ONE_TPC:
+        order = np.stack([twos, twos + 1], axis=1).ravel()
+    else:
+        first = rng.integers(2, size=twos.size)
+        order = np.concatenate([twos + first, twos + 1 - first])
+    return np.append(order, np.arange(order.size, units))
 
 
 def misplaced(geometry: Geometry, pair_sms: np.ndarray[Any, np.dtype[np.uint32]]) -> list[str]:

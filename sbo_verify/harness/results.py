@@ -52,6 +52,7 @@ def launch_record(
         histogram=[int(n) for n in counters["histogram"]] if counters["stale_words"] else [],
         witnesses=[_witness(entry) for entry in raw.witnesses],
         fault=fault,
+        planted=int(counters["planted"]),
         **name,
     )
 

@@ -6,16 +6,18 @@ device follow from that name alone. What the hardware does with it is what is be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from sbo_verify.device.build import Artefact, build
-from sbo_verify.device.geometry import Geometry
+from sbo_verify.device.geometry import FEWEST_THREADS, SM_THREADS, THREADS, Geometry
 from sbo_verify.device.gpu import Gpu
 from sbo_verify.device.micro_kernel import TILE_POOL_BYTES, Arena, MicroKernel, Shot
-from sbo_verify.harness.knobs import Knobs, draw, generator
+from sbo_verify.harness.environments import Environment, choose, kept
+from sbo_verify.harness.knobs import KnobError, Knobs, generator
 from sbo_verify.harness.placement import Placement, misplaced, place
 from sbo_verify.harness.results import launch_record
 from sbo_verify.protocol import Protocol, Row
@@ -26,7 +28,7 @@ NANOSECONDS_PER_MS = 1_000_000
 # Every wait in the kernel is bounded; a launch that outlives several bounds is hung.
 HANG_FACTOR = 8
 HANG_FLOOR_SECONDS = 30.0
-LONE_READERS_TILE_BYTES = 4096
+LONE_READERS_TILE_BYTES = 512
 # What the kernel declares itself, rounded up; the loaded kernel says it exactly.
 STATIC_SHARED_BYTES = 1024
 UINT31 = 1 << 31
@@ -41,6 +43,7 @@ class Bench:
     protocol: Protocol
     gpu: Gpu
     worker: str = ""
+    tuned: Sequence[Environment] = field(default_factory=lambda: kept().environments)
     arena: Arena = field(init=False)
     _kernels: dict[str, MicroKernel] = field(init=False, default_factory=dict)
 
@@ -62,8 +65,41 @@ class Bench:
         self, row: Row, seed: int, index: int, fixed: dict[str, str] | None = None
     ) -> Launch:
         """Launch `index` of `row` under `seed`; `fixed` overrides drawn knobs by name."""
-        kernel, knobs, placement, device_seed = self._decide(row, seed, index, fixed or {})
-        raw = kernel.run(_shot(knobs, placement, device_seed))
+        rng = generator(seed, row.name, index)
+        knobs, environment = choose(rng, row, self.tuned)
+        knobs = knobs.with_values(fixed or {})
+        name = {"seed": seed, "index": index, "environment": environment}
+        return self._fire(row, rng, knobs, set(fixed or {}), name)
+
+    def launch_in(
+        self, row: Row, seed: int, index: int, knobs: Knobs, environment: str = ""
+    ) -> Launch:
+        """Launch `index` of `row` under `seed` with given knobs, bent to what the row can run.
+
+        `environment` says in the record where they came from.
+        """
+        name = {"seed": seed, "index": index, "environment": environment}
+        return self._fire(row, generator(seed, row.name, index), knobs, (), name)
+
+    def shot(
+        self, row: Row, seed: int, index: int, fixed: dict[str, str]
+    ) -> tuple[MicroKernel, Shot]:
+        """The kernel and the launch that `launch` would run, for a caller that runs it itself."""
+        rng = generator(seed, row.name, index)
+        knobs = choose(rng, row, self.tuned)[0].with_values(fixed)
+        kernel, knobs, placement = self._decide(row, rng, knobs, set(fixed))
+        return kernel, _shot(knobs, placement, int(rng.integers(UINT31)))
+
+    def _fire(
+        self,
+        row: Row,
+        rng: np.random.Generator,
+        drawn: Knobs,
+        fixed: Collection[str],
+        name: dict[str, Any],
+    ) -> Launch:
+        kernel, knobs, placement = self._decide(row, rng, drawn, fixed)
+        raw = kernel.run(_shot(knobs, placement, int(rng.integers(UINT31))))
         return launch_record(
             raw,
             knobs=knobs,
@@ -72,30 +108,20 @@ class Bench:
             name={
                 "row": row.name,
                 "variant": self.protocol.hash_of(row.variant),
-                "seed": seed,
-                "index": index,
                 "worker": self.worker,
                 "gpu": self.gpu.uuid,
+                **name,
             },
         )
 
-    def shot(
-        self, row: Row, seed: int, index: int, fixed: dict[str, str]
-    ) -> tuple[MicroKernel, Shot]:
-        """The kernel and the launch that `launch` would run, for a caller that runs it itself."""
-        kernel, knobs, placement, device_seed = self._decide(row, seed, index, fixed)
-        return kernel, _shot(knobs, placement, device_seed)
-
     def _decide(
-        self, row: Row, seed: int, index: int, fixed: dict[str, str]
-    ) -> tuple[MicroKernel, Knobs, Placement, int]:
-        rng = generator(seed, row.name, index)
+        self, row: Row, rng: np.random.Generator, drawn: Knobs, fixed: Collection[str]
+    ) -> tuple[MicroKernel, Knobs, Placement]:
         kernel = self.kernel(row)
-        knobs = fit(draw(rng).with_values(fixed), kernel.geometry, set(fixed))
+        knobs = fit(drawn, kernel.geometry, fixed)
+        refuse_plant(row, knobs)
         placement = self._place(kernel, knobs, rng)
-        if "ring" not in fixed:
-            knobs = fit_ring(knobs, placement.pairs)
-        return kernel, knobs, placement, int(rng.integers(UINT31))
+        return kernel, fit_ring(knobs, placement.pairs, kernel.geometry, fixed), placement
 
     def stress(  # noqa: PLR0913 - what to run, and the three ways to end it
         self,
@@ -105,18 +131,21 @@ class Bench:
         seconds: float,
         fixed: dict[str, str] | None = None,
         observations: int = 0,
-        until_stale: bool = False,
+        enough: int = 0,
+        until_stale: int = 0,
         first: int = 0,
     ) -> Iterator[Launch]:
         """Launches of one row, one after the other, from the index `first` on.
 
-        Goes on until `seconds` of GPU time are used and `observations` hand-overs were seen; a
-        fault ends it, and so does the first stale tile where `until_stale` is set.
+        Goes on until `seconds` of GPU time are used and `observations` hand-overs were seen. A
+        fault ends it before that, and so do `enough` hand-overs, and `until_stale` launches with a
+        stale tile, where these are not 0.
         """
         return until_done(
             lambda index: self.launch(row, seed, index, fixed),
             seconds=seconds,
             observations=observations,
+            enough=enough,
             until_stale=until_stale,
             first=first,
         )
@@ -127,30 +156,35 @@ class Bench:
         return place(
             kernel.geometry,
             sm_count=self.gpu.sm_count,
-            resident_clusters=kernel.resident_clusters(dynamic) if clustered else 0,
+            resident_clusters=(
+                kernel.resident_clusters(dynamic, knobs.threads) if clustered else 0
+            ),
             ctas_per_sm=knobs.ctas_per_sm,
             noise_share=knobs.noise_share,
             rng=rng,
+            spread=knobs.spread,
         )
 
 
-def until_done(
+def until_done(  # noqa: PLR0913 - the ways to end a stress
     launch: Callable[[int], Launch],
     *,
     seconds: float,
     observations: int,
-    until_stale: bool,
+    enough: int = 0,
+    until_stale: int = 0,
     first: int = 0,
 ) -> Iterator[Launch]:
     """Launch `first` and those after it, until one of the ends that `Bench.stress` names."""
-    used, seen, index = 0.0, 0, first
+    used, seen, sightings, index = 0.0, 0, 0, first
     while used < seconds or seen < observations:
         done = launch(index)
         yield done
         used += done.elapsed_seconds
         seen += done.observations
+        sightings += done.stale_tiles > 0
         index += 1
-        if done.fault is not None or (until_stale and done.stale_tiles):
+        if done.fault is not None or 0 < until_stale <= sightings or 0 < enough <= seen:
             return
 
 
@@ -166,8 +200,14 @@ def fit(knobs: Knobs, geometry: Geometry, fixed: Collection[str] = ()) -> Knobs:
     """Drawn knobs, bent to what the variant can run; knobs named in `fixed` are left alone."""
     least = 2 if geometry.same_sm else 1
     ctas, tile_bytes, rounds = knobs.ctas_per_sm, knobs.tile_bytes, knobs.rounds
+    threads = knobs.threads
+    if "threads" not in fixed:
+        if geometry.in_one_cta:
+            threads = THREADS
+        elif "ctas_per_sm" in fixed and ctas * threads > SM_THREADS:
+            threads = FEWEST_THREADS
     if "ctas_per_sm" not in fixed:
-        ctas = 1 if geometry.cluster > 1 else max(least, ctas)
+        ctas = 1 if geometry.cluster > 1 else max(least, min(ctas, SM_THREADS // threads))
         while "tile_bytes" in fixed and ctas > least and tile_bytes > _room(geometry, ctas):
             ctas //= 2
     if "tile_bytes" not in fixed:
@@ -178,13 +218,41 @@ def fit(knobs: Knobs, geometry: Geometry, fixed: Collection[str] = ()) -> Knobs:
             tile_bytes //= 2
     if "rounds" not in fixed and geometry.reads_alone:
         rounds = max(1, rounds // 5)
-    return replace(knobs, ctas_per_sm=ctas, tile_bytes=tile_bytes, rounds=rounds)
+    geometry.check_threads(threads, ctas)
+    return replace(knobs, threads=threads, ctas_per_sm=ctas, tile_bytes=tile_bytes, rounds=rounds)
 
 
-def fit_ring(knobs: Knobs, pairs: int) -> Knobs:
-    """Drawn knobs with a ring that lets the tiles of all pairs fit into the pool."""
-    room = TILE_POOL_BYTES // (pairs * knobs.tile_bytes)
-    return replace(knobs, ring=max(1, min(knobs.ring, room)))
+def fit_ring(knobs: Knobs, pairs: int, geometry: Geometry, fixed: Collection[str] = ()) -> Knobs:
+    """Drawn knobs with a ring that holds the rounds in flight and fits into the pool of tiles.
+
+    Raises `KnobError` where what is fixed leaves no such ring: a slot would be written again
+    before it was read.
+    """
+    behind = 1 if geometry.deferred else 0
+    ring, in_flight = knobs.ring, knobs.in_flight
+    if "ring" not in fixed:
+        room = TILE_POOL_BYTES // (pairs * knobs.tile_bytes)
+        ring = max(1 + behind, min(ring, room))
+    if "in_flight" not in fixed:
+        # A deferred signal is one round behind already.
+        in_flight = max(1, min(in_flight, ring) - behind)
+    if ring < in_flight + behind:
+        message = (
+            f"knob ring is {ring}; with {in_flight} rounds in flight this variant needs at least "
+            f"{in_flight + behind}"
+        )
+        raise KnobError(message)
+    return replace(knobs, ring=ring, in_flight=in_flight)
+
+
+def refuse_plant(row: Row, knobs: Knobs) -> None:
+    """Raise `KnobError` where a fault cannot be planted: no signal is sent, or it is unsound."""
+    if knobs.plant_one_in and (not row.sound or geometry_of(row).reads_back):
+        message = (
+            f"knob plant_one_in is {knobs.plant_one_in}; for {row.name} it must be 0: faults are "
+            "planted in sound variants that send a signal"
+        )
+        raise KnobError(message)
 
 
 def _room(geometry: Geometry, ctas_per_sm: int) -> int:
@@ -200,6 +268,8 @@ def refuse_unfit(row: Row, fixed: dict[str, str]) -> None:
     geometry = geometry_of(row)
     fitted = fit(knobs, geometry, set(fixed))
     geometry.check_ctas(fitted.ctas_per_sm)
+    refuse_plant(row, knobs)
+    fit_ring(fitted, 1, geometry, set(fixed))
     geometry.dynamic_shared(fitted.tile_bytes, fitted.ctas_per_sm, STATIC_SHARED_BYTES)
 
 
@@ -213,6 +283,7 @@ def _shot(knobs: Knobs, placement: Placement, device_seed: int) -> Shot:
         tile_bytes=knobs.tile_bytes,
         ring=knobs.ring,
         ctas_per_sm=knobs.ctas_per_sm,
+        threads=knobs.threads,
         rounds=knobs.rounds,
         noise_bytes=knobs.noise_bytes if noisy else 0,
         values={
@@ -226,6 +297,10 @@ def _shot(knobs: Knobs, placement: Placement, device_seed: int) -> Shot:
             "delay_after_poll_cycles": knobs.delay_after_poll_cycles,
             "withheld_round": knobs.withheld_round,
             "doubled_round": knobs.doubled_round,
+            "in_flight": knobs.in_flight,
+            "warp_skew_cycles": knobs.warp_skew_cycles,
+            "plant_one_in": knobs.plant_one_in,
+            "plant_held_cycles": knobs.plant_held_cycles,
             "seed": device_seed,
         },
         limit_seconds=max(HANG_FLOOR_SECONDS, HANG_FACTOR * knobs.timeout_ms * 1e-3),
