@@ -1,9 +1,8 @@
-"""Configurations fit the hardware, are chosen as the figures say, and deal every tile out once."""
+"""Configurations fit the hardware, and are chosen as the figures say."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -139,109 +138,3 @@ def test_a_tile_is_cut_into_whole_slabs(block_n: int) -> None:
     assert block_n % columns == 0
     # A swizzled row is 64 or 128 bytes.
     assert 2 * columns in {64, 128}
-
-
-# ---- the swizzle of the staged tile ---------------------------------------------------------
-
-
-def staged_offset(row: int, chunk: int, slab: int, rows: int) -> int:
-    """`Staging::offset` of kernels/gemm_shape.cuh for tensor stores, in bytes."""
-    per_slab = slab // 8
-    swizzled = chunk % per_slab ^ (row % 8 if slab == 64 else row // 2 % 4)
-    return chunk // per_slab * rows * 2 * slab + row * 2 * slab + swizzled * 16
-
-
-def driver_offset(row: int, byte: int, row_bytes: int) -> int:
-    """Where a tensor copy with a swizzle of `row_bytes` has a byte of a row, in its slab.
-
-    Source: CUDA C++ Programming Guide, "Tensor Memory Access", swizzle modes: the bits of the
-    16-byte piece are exchanged with those of the 128-byte line.
-    """
-    address = row * row_bytes + byte
-    mask = {64: 0b11, 128: 0b111}[row_bytes]
-    return address ^ ((address >> 7 & mask) << 4)
-
-
-@pytest.mark.parametrize("block_n", BLOCK_NS)
-@pytest.mark.parametrize("block_m", BLOCK_MS)
-def test_staged_tiles_lie_as_the_tensor_store_reads_them(block_m: int, block_n: int) -> None:
-    slab = slab_columns(block_n)
-    seen = set()
-    for row in range(block_m):
-        for chunk in range(block_n // 8):
-            offset = staged_offset(row, chunk, slab, block_m)
-            in_slab = driver_offset(row, chunk % (slab // 8) * 16, 2 * slab)
-            assert offset == chunk // (slab // 8) * block_m * 2 * slab + in_slab
-            seen.add(offset)
-    assert len(seen) == block_m * block_n // 8
-
-
-@pytest.mark.parametrize("block_n", BLOCK_NS)
-def test_eight_rows_are_staged_without_bank_conflicts(block_n: int) -> None:
-    """As stmatrix writes: 16 bytes of 8 consecutive rows, all 32 banks, each once."""
-    slab = slab_columns(block_n)
-    for first in range(0, 64, 8):
-        for chunk in range(block_n // 8):
-            places = {staged_offset(first + i, chunk, slab, 128) % 128 for i in range(8)}
-            assert len(places) == 8
-
-
-# ---- the schedule ---------------------------------------------------------------------------
-
-
-def tiles_of(
-    masked: list[int], n_blocks: int, block_m: int, cluster: int, ctas: int
-) -> Iterator[tuple[int, int, int]]:
-    """Group, m-block and n-block of every tile that some CTA stores: gemm_schedule.cuh."""
-    for cta in range(ctas):
-        rank, unit = cta % cluster, cta // cluster
-        first = 0
-        for group, rows in enumerate(masked):
-            m_blocks = -(-rows // block_m)
-            pairs = m_blocks // 2 if cluster == 2 else m_blocks
-            odd = m_blocks % 2 if cluster == 2 else 0
-            count = pairs * n_blocks + odd * -(-n_blocks // 2)
-            while unit < first + count:
-                at = unit - first
-                if at < pairs * n_blocks:
-                    tile = (group, at % pairs * cluster + rank, at // pairs)
-                else:
-                    tile = (group, m_blocks - 1, (at - pairs * n_blocks) * 2 + rank)
-                if tile[2] < n_blocks:
-                    yield tile
-                unit += ctas // cluster
-            first += count
-
-
-@given(
-    masked=st.lists(st.integers(0, 400), min_size=1, max_size=12),
-    n_blocks=st.integers(1, 9),
-    block_m=st.sampled_from(BLOCK_MS),
-    cluster=st.sampled_from(CLUSTERS),
-    clusters=st.integers(1, 40),
-)
-def test_every_tile_is_dealt_out_once(
-    masked: list[int], n_blocks: int, block_m: int, cluster: int, clusters: int
-) -> None:
-    """So each m-block gets as many signals as it has tiles: its threshold, and no more."""
-    dealt = Counter(tiles_of(masked, n_blocks, block_m, cluster, clusters * cluster))
-    wanted = {
-        (group, m_block, n_block)
-        for group, rows in enumerate(masked)
-        for m_block in range(-(-rows // block_m))
-        for n_block in range(n_blocks)
-    }
-    assert dealt == Counter(wanted)
-
-
-@given(rows=st.integers(1, 128), slab=st.sampled_from([32, 64]))
-def test_boxes_of_two_to_the_power_cover_the_rows_at_aligned_places(rows: int, slab: int) -> None:
-    """As `store_slab` cuts them; a box begins at a multiple of 128 bytes of shared memory."""
-    row = 0
-    covered: list[int] = []
-    while row < rows:
-        bit = (rows - row).bit_length() - 1
-        assert row * 2 * slab % 128 == 0
-        covered.extend(range(row, row + (1 << bit)))
-        row += 1 << bit
-    assert covered == list(range(rows))
