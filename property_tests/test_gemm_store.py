@@ -206,8 +206,8 @@ CHANGES: dict[str, tuple[Run, str, str, str]] = {
         *(TENSOR, STORE, "tile.group * ceil_div(p.m, S::block_m)"),
         "tile.group * (p.m / S::block_m)",
     ),
-    "gaps between boxes": (TENSOR, STORE, "row += 1U << bit", "row += 2U << bit"),
-    "every issuer stores all": (TENSOR, STORE, "slab += issuer_count<V>()", "slab += 1"),
+    "gaps between boxes": (PAIRED, STORE, "row += 1U << bit", "row += 2U << bit"),
+    "every issuer stores all": (PAIRED, STORE, "slab += issuer_count<V>()", "slab += 1"),
     "scales of the tile before": (
         *(TENSOR, STORE, "fetch_b_scales(p, memory, next, turn + 1, group)"),
         "fetch_b_scales(p, memory, next, turn, group)",
