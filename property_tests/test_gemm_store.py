@@ -20,8 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sbo_verify.device.gemm_build import PARAMETERS_HEADER, parameters_header
+from sbo_verify.device.gemm_layout import Shape
 from sbo_verify.device.source import GENERATED_HEADER, KERNELS, declared_variant, sites_header
-from sbo_verify.gemm import chosen_variant
+from sbo_verify.gemm import Plan, Problem, chosen_variant
 from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
 
 HOST = Path(__file__).resolve().parent / "host_gemm"
@@ -46,8 +47,8 @@ KERNELS_RUN: tuple[Run, ...] = (
 
 
 @dataclass(frozen=True)
-class Problem:
-    """What a launch is given; `masked` may hold anything, as when nobody has looked."""
+class Launch:
+    """What the kernel is given; `masked` may hold anything, as when nobody has looked."""
 
     masked: tuple[int, ...]
     m: int
@@ -115,23 +116,25 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Any:  # noqa: ANN401 - 
     return compiled(tmp_path_factory.mktemp("store"), KERNELS_RUN)
 
 
-def complaints(library: Any, which: int, block_m: int, block_n: int, problem: Problem) -> list[str]:  # noqa: ANN401 - a loaded library
-    """What the kernel number `which` did other than it must."""
-    groups, m, n = len(problem.masked), problem.m, problem.n
-    slots = -(-m // block_m)
-    masked = np.array(problem.masked, dtype=np.int32)
+def complaints(library: Any, which: int, kernel: Run, launch: Launch) -> list[str]:  # noqa: ANN401 - a loaded library
+    """What the kernel number `which` did other than it must, and other than its plan announces."""
+    block_m, block_n, cluster, name = kernel
+    groups, m, n = len(launch.masked), launch.m, launch.n
+    problem = Problem(groups, m, n, 128 * launch.k_blocks, device=0)
+    plan = Plan(problem, Shape(block_m, block_n, 2, cluster), chosen_variant(name), num_sms=1)
+    masked = np.array(launch.masked, dtype=np.int32)
     d = np.zeros((groups, m, n), dtype=np.uint16)
     written = np.zeros((groups, m, n), dtype=np.uint8)
     signals = np.zeros(groups * -(-m // 64) + 8, dtype=np.int32)
     pointers = [each.ctypes.data_as(ctypes.c_void_p) for each in (masked, d, written, signals)]
     faults = library.run_all(
-        which, pointers[0], groups, m, n, problem.k_blocks, problem.clusters, *pointers[1:]
+        which, pointers[0], groups, m, n, launch.k_blocks, launch.clusters, *pointers[1:]
     )
     counts = np.arange(m)[None, :, None] < np.clip(masked, 0, m)[:, None, None]
     expected = np.zeros_like(signals)
     for group, rows in enumerate(np.clip(masked, 0, m).tolist()):
-        used = group * slots + np.arange(-(-rows // block_m))
-        expected[used] = -(-n // block_n)
+        used = group * plan.slots + np.arange(-(-rows // block_m))
+        expected[used] = plan.threshold
     rules = [
         (faults == 0, f"{faults} accesses out of place"),
         ((written == counts).all(), "elements not written once each, or of rows that do not count"),
@@ -148,14 +151,14 @@ def elements(groups: int, m: int, n: int) -> Any:  # noqa: ANN401 - an array
 
 
 @st.composite
-def problems(draw: st.DrawFn) -> Problem:
+def launches(draw: st.DrawFn) -> Launch:
     """Groups empty, partial, full and out of range; M and N with tails; few and many CTAs."""
     m = draw(st.integers(1, 400))
     wild = st.sampled_from([-(2**31), -1, m + 1, 2**31 - 1])
     masks = st.lists(
         st.one_of(st.just(0), st.just(m), st.integers(0, m), wild), min_size=1, max_size=6
     )
-    return Problem(
+    return Launch(
         tuple(draw(masks)),
         m,
         8 * draw(st.integers(1, 70)),
@@ -164,19 +167,18 @@ def problems(draw: st.DrawFn) -> Problem:
     )
 
 
-@given(which=st.integers(0, len(KERNELS_RUN) - 1), problem=problems())
+@given(which=st.integers(0, len(KERNELS_RUN) - 1), launch=launches())
 def test_every_element_is_stored_once_and_every_tile_signalled_once(
     library: Any,  # noqa: ANN401 - a loaded library
     which: int,
-    problem: Problem,
+    launch: Launch,
 ) -> None:
-    block_m, block_n, *_ = KERNELS_RUN[which]
-    assert complaints(library, which, block_m, block_n, problem) == []
+    assert complaints(library, which, KERNELS_RUN[which], launch) == []
 
 
 SCHEDULE, STORE, SHAPE = "gemm_schedule.cuh", "gemm_store.cuh", "gemm_shape.cuh"
 TENSOR, PAIRED = KERNELS_RUN[0], KERNELS_RUN[2]
-PROBLEM = Problem((200, 0, 65, 457, -1, 130), 200, 328, 2, 3)
+LAUNCH = Launch((200, 0, 65, 457, -1, 130), 200, 328, 2, 3)
 CHANGES: dict[str, tuple[Run, str, str, str]] = {
     "every CTA takes all": (TENSOR, SCHEDULE, "unit_ += units_", "unit_ += 1"),
     "masks are not clamped": (
@@ -237,9 +239,8 @@ def test_a_changed_kernel_is_noticed(
 ) -> None:
     kernel, *words = change
     changed = compiled(tmp_path, [kernel], (words[0], words[1], words[2]))
-    assert complaints(changed, 0, kernel[0], kernel[1], PROBLEM)
-    unchanged = KERNELS_RUN.index(kernel)
-    assert complaints(library, unchanged, kernel[0], kernel[1], PROBLEM) == []
+    assert complaints(changed, 0, kernel, LAUNCH)
+    assert complaints(library, KERNELS_RUN.index(kernel), kernel, LAUNCH) == []
 
 
 @pytest.mark.parametrize("which", range(len(KERNELS_RUN)))
