@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("harness",),
     ("report",),
     ("api",),
-    ("cli",),
+    ("cli", "pytest_plugin"),
     ("__main__",),
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

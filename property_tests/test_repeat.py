@@ -33,26 +33,21 @@ def test_the_launch_that_told_is_repeated() -> None:
 @pytest.mark.parametrize(
     ("command", "changes", "stale", "repeat"),
     [
+        ("sbo-verify run --seed 7", {}, 0, f"sbo-verify stress --variants {SOUND} --seed 7"),
         (
-            "sbo-verify run --seed 7",
-            {},
+            "sbo-verify run --seed 7 --knob noise=store --knob tile_bytes=4096",
+            {"silicon": False, "knobs": {"noise": "store", "tile_bytes": "4096"}},
             0,
-            f"sbo-verify run --variants {SOUND} --seed 7 --require-gpu",
+            f"sbo-verify run --variants {SOUND} --knob noise=store --knob tile_bytes=4096 --seed 7",
         ),
         (
-            "sbo-verify run --knob noise=store --knob tile_bytes=4096",
-            {"silicon": False},
-            0,
-            f"sbo-verify run --variants {SOUND} --seed 7 --knob noise=store --knob tile_bytes=4096",
-        ),
-        (
-            "sbo-verify stress --knob=noise=store",
-            {},
+            "sbo-verify stress --knob noise=store",
+            {"knobs": {"noise": "store"}},
             3,
-            f"sbo-verify replay {SOUND} --seed 7 --index 0 --knob noise=store",
+            f"sbo-verify replay {SOUND} --knob noise=store --seed 7 --index 0",
         ),
         (
-            "sbo-verify stress --kernel gemm --producer a:b",
+            "sbo_verify.api.examine(['a'], producer='a:b', seed=7)",
             {"kernel": GEMM, "producer": "a:b"},
             0,
             f"sbo-verify stress --variants {SOUND} --kernel gemm --producer a:b --seed 7",

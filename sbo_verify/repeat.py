@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from sbo_verify.record import MICRO, Launch, Settings
 
 GATE = "pytest stress/"
-PROGRAM = "sbo-verify"
 
 
 def repeat_command(settings: Settings, launches: Sequence[Launch], row: str) -> str:
@@ -16,27 +15,20 @@ def repeat_command(settings: Settings, launches: Sequence[Launch], row: str) -> 
 
     `launches` may be those of other rows, too.
     """
-    seed, words = settings.seed, settings.command.split()
-    which = "" if settings.kernel == MICRO else f" --kernel {settings.kernel}"
+    if settings.command.startswith("pytest ") and not settings.command.startswith(GATE):
+        # Another project's test: its producer may have no name that can be typed.
+        return settings.command
+    seed, which = settings.seed, ""
+    if settings.kernel != MICRO:
+        which = f" --kernel {settings.kernel}"
     if settings.producer:
         which += f" --producer {shlex.quote(settings.producer)}"
+    # Without the knobs that were fixed, others would be drawn.
+    which += "".join(f" --knob {name}={value}" for name, value in settings.knobs.items())
     telling = [each for each in launches if each.row == row and (each.stale_tiles or each.fault)]
-    if telling and "<" not in settings.producer:
-        index = telling[0].index
-        return f"{PROGRAM} replay {row}{which} --seed {seed} --index {index}{_fixed(words)}"
+    if telling:
+        return f"sbo-verify replay {row}{which} --seed {seed} --index {telling[0].index}"
     if settings.command.startswith(GATE):
         return f"{GATE} --seed {seed} --variants {row} --require-gpu"
-    if words[:1] != [PROGRAM]:
-        # Neither the gate nor the command line: who called knows how it is called again.
-        return settings.command
-    silicon = " --require-gpu" if settings.silicon and not which else ""
-    asked = "stress" if which else "run"
-    return f"{PROGRAM} {asked} --variants {row}{which} --seed {seed}{_fixed(words)}{silicon}"
-
-
-def _fixed(words: Sequence[str]) -> str:
-    """The knobs that the run's command fixed, as options: without them others would be drawn."""
-    pairs = zip(words, [*words[1:], ""], strict=True)
-    given = [after for word, after in pairs if word == "--knob"]
-    given += [word.partition("=")[2] for word in words if word.startswith("--knob=")]
-    return "".join(f" --knob {each}" for each in given)
+    asked = "stress" if settings.silicon or settings.kernel != MICRO else "run"
+    return f"sbo-verify {asked} --variants {row}{which} --seed {seed}"

@@ -13,6 +13,7 @@ from sbo_verify.device.micro_kernel import GpuLostError
 from sbo_verify.harness.gate import Gate, launches_of
 from sbo_verify.protocol import Row
 from sbo_verify.repeat import repeat_command
+from sbo_verify.report.failure import failure_text
 from sbo_verify.verdict import ExitCode, Outcome
 
 
@@ -40,16 +41,5 @@ def examine_and_report(
     repeat = repeat_command(gate.run.settings, launches, row.name)
     record_property("seed", gate.plan.seed)
     record_property("repeat", repeat)
-    if verdict.outcome == Outcome.PASS:
-        return
-    what = f"canary {row.name}" if row.canary else row.name
-    lines = [
-        (
-            f"{verdict.outcome}: {what}: {verdict.joint}; "
-            f"{verdict.stale:,} stale of {verdict.observations:,}"
-        ),
-        *verdict.notes,
-        *(f"witness {witness}" for launch in launches[:1] for witness in launch.witnesses[:3]),
-        f"repeat with: {repeat}",
-    ]
-    pytest.fail("\n".join(lines), pytrace=False)
+    if verdict.outcome != Outcome.PASS:
+        pytest.fail(failure_text(verdict, launches, repeat), pytrace=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import Any
 
 import click
@@ -38,8 +37,8 @@ def examine_variants(options: dict[str, Any], *, code_only_is_enough: bool) -> i
         message = f"silicon cannot run here: {why_not}"
         raise NoGpuError(message)
     with Progress(quiet=options["as_json"]) as progress:
-        run = examination.carry_out(options["out"], plan, gpu, why_not, progress)
-    findings = findings_of(run)
+        done = examination.carry_out(options["out"], plan, gpu, why_not, progress)
+    findings = findings_of(done.run)
     print_findings(findings, "json" if options["as_json"] else "terminal")
     return ExitCode(findings.summary.exit_code)
 
@@ -51,9 +50,7 @@ def _plan(options: dict[str, Any]) -> Plan:
     return Plan(
         protocol=protocol,
         rows=choose_rows(protocol, names) if names else rows_by_default(protocol, producer),
-        seed=secrets.randbits(examination.SEED_BITS)
-        if options["seed"] is None
-        else options["seed"],
+        seed=examination.drawn_seed() if options["seed"] is None else options["seed"],
         seconds=options["seconds"],
         observations=options["observations"],
         fixed=parse_knobs(options["knobs"], knobs_of(kernel)),

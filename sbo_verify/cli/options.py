@@ -13,12 +13,11 @@ from sbo_verify.harness.knob_set import KnobSet
 from sbo_verify.harness.knobs import KnobError, Knobs
 from sbo_verify.harness.live_knobs import LiveKnobs
 from sbo_verify.harness.stressed_kernels import KERNELS
-from sbo_verify.protocols import PROTOCOLS
+from sbo_verify.protocols import DEFAULT_PROTOCOL
 from sbo_verify.record import MICRO
 
 DEFAULT_OUT = Path("runs")
 DEFAULT_SECONDS = 2.0
-DEFAULT_PROTOCOL = next(iter(PROTOCOLS))
 
 Command = Callable[..., Any]
 

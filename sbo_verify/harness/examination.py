@@ -5,6 +5,7 @@ The command line, the Python interface and the pytest plugin all come through he
 
 from __future__ import annotations
 
+import secrets
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,11 @@ class Silent:
         """Nothing."""
 
 
+def drawn_seed() -> int:
+    """A seed that nobody chose."""
+    return secrets.randbits(SEED_BITS)
+
+
 def find_gpu(index: int) -> tuple[Gpu | None, str]:
     """The visible GPU of that index, or why there is none."""
     try:
@@ -74,22 +80,42 @@ def find_gpu(index: int) -> tuple[Gpu | None, str]:
         return None, str(error)
 
 
-def carry_out(out: Path, plan: Plan, gpu: Gpu | None, why_not: str, watcher: Watcher) -> Run:
+@dataclass(frozen=True)
+class CarriedOut:
+    """A run that is recorded and judged, and what ended it early, if anything did."""
+
+    run: Run
+    cut_short: KeyboardInterrupt | GpuLostError | None
+
+
+def carry_out(  # noqa: PLR0913 - what to do, where, and who watches
+    out: Path,
+    plan: Plan,
+    gpu: Gpu | None,
+    why_not: str,
+    watcher: Watcher,
+    *,
+    canaries_until_seen: bool = False,
+) -> CarriedOut:
     """Examine the plan's rows on every level that can run; the run is recorded and judged.
 
-    `why_not` says why there is no GPU. Ctrl-C and a lost GPU end the examination early, and the
-    verdict says so. Raises `StoreError` where the run cannot be written below `out`.
+    `why_not` says why there is no GPU. With `canaries_until_seen` a canary's stress ends at its
+    first stale tile. Ctrl-C and a lost GPU end the examination early, and the verdict says so.
+    Raises `StoreError` where the run cannot be written below `out`.
     """
     run = Run.create(out, settings_of(plan, gpu, why_not))
     watcher.say(f"seed {plan.seed}; records in {run.path}")
     if gpu is None:
         watcher.say(f"silicon did not run: {why_not}")
-    conclude(run, plan.protocol, interrupted=_cut_short(run, plan, gpu, watcher))
-    return run
+    cut_short = _examine(run, plan, gpu, watcher, canaries_until_seen=canaries_until_seen)
+    conclude(run, plan.protocol, interrupted=cut_short is not None)
+    return CarriedOut(run, cut_short)
 
 
-def _cut_short(run: Run, plan: Plan, gpu: Gpu | None, watcher: Watcher) -> bool:
-    """Read the code, then stress; True when Ctrl-C or a lost GPU ended it early."""
+def _examine(
+    run: Run, plan: Plan, gpu: Gpu | None, watcher: Watcher, *, canaries_until_seen: bool
+) -> KeyboardInterrupt | GpuLostError | None:
+    """Model and code, then stress; what ended it early."""
     try:
         with watcher.bar("memory model", len(plan.rows)) as bar:
             read_model(run, plan.protocol, modelled(plan.rows), lambda row: bar.step(row.name))
@@ -99,18 +125,25 @@ def _cut_short(run: Run, plan: Plan, gpu: Gpu | None, watcher: Watcher) -> bool:
                 run, plan.protocol, plan.rows, lambda row: bar.step(row.name), reader
             )
         if gpu is None:
-            return False
+            return None
         bench: StressBench = bench_for(plan, gpu)
         with watcher.bar("stress", len(plan.rows)) as bar:
             for row in plan.rows:
                 bar.show(row.name)
                 if conforms(readings[row.name]):
-                    stress_row(run, bench, row, plan, lambda launch: bar.show(launch.row))
+                    stress_row(
+                        run,
+                        bench,
+                        row,
+                        plan,
+                        lambda launch: bar.show(launch.row),
+                        until_stale=canaries_until_seen and row.canary,
+                    )
                 bar.step(row.name)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         watcher.say("interrupted; what was recorded until now follows")
-        return True
+        return error
     except GpuLostError as error:
         watcher.say(f"the GPU is lost to this process: {error}")
-        return True
-    return False
+        return error
+    return None

@@ -6,6 +6,7 @@ from sbo_verify.protocol import Protocol, UnknownNameError
 from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
 
 PROTOCOLS: dict[str, Protocol] = {SIGNAL_PUBLISH.name: SIGNAL_PUBLISH}
+DEFAULT_PROTOCOL = next(iter(PROTOCOLS))
 
 
 def protocol_named(name: str) -> Protocol:

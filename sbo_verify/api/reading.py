@@ -1,0 +1,118 @@
+"""Recorded runs: judged again, and told in every form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from sbo_verify.harness.judgement import Evidence, JudgementError, judge_run
+from sbo_verify.harness.stressed_kernels import protocol_for
+from sbo_verify.protocol import Protocol
+from sbo_verify.record import RowVerdict
+from sbo_verify.report.html import html_text
+from sbo_verify.report.job_summary import job_summary_text
+from sbo_verify.report.machine import machine_text
+from sbo_verify.report.markdown import markdown_text
+from sbo_verify.report.outline import Findings
+from sbo_verify.report.terminal import terminal_text
+from sbo_verify.store import Run
+
+COLUMNS = 100
+Form = Literal["terminal", "markdown", "html", "json", "summary"]
+
+
+@dataclass(frozen=True)
+class Examination:
+    """A recorded run and what it says: `path` is its folder."""
+
+    path: Path
+    findings: Findings
+
+    @property
+    def passed(self) -> bool:
+        """Whether the run as a whole is a pass: neither a fail nor unknown."""
+        return self.findings.summary.exit_code == 0
+
+    def verdict(self, variant: str) -> RowVerdict:
+        """The verdict on one variant; raises `KeyError` for one that took no part."""
+        for each in self.findings.verdicts:
+            if each.row == variant:
+                return each
+        raise KeyError(variant)
+
+
+def open_run(path: Path | str) -> Examination:
+    """A recorded run, judged again; nothing is launched. Raises `StoreError`, `JudgementError`.
+
+    >>> from sbo_verify import api
+    >>> run = api.open_run("reports/signal_publish/20261124T005241Z-2f609e40a1e4")
+    >>> found = run.verdict("read_wait-release")
+    >>> found.model, found.silicon, found.stale, found.observations
+    ('Allowed', 'Never', 0, 32775000)
+    """
+    run = Run.open(Path(path))
+    return Examination(run.path, findings_of(run))
+
+
+def report(
+    run: Examination | Path | str, form: Form = "markdown", *, columns: int = COLUMNS
+) -> str:
+    """The text of a run's report; `columns` is the width of the form "terminal".
+
+    "summary" is the Markdown for a CI job's page. Raises `StoreError`, `JudgementError`.
+
+    >>> from sbo_verify import api
+    >>> text = api.report("reports/signal_publish/20261124T005241Z-2f609e40a1e4")
+    >>> text.splitlines()[0]
+    '# Can a consumer see the signal at its threshold and still read a stale tile?'
+    """
+    findings = (run if isinstance(run, Examination) else open_run(run)).findings
+    if form == "terminal":
+        return terminal_text(findings, columns)
+    texts: dict[str, Callable[[Findings], str]] = {
+        "markdown": markdown_text,
+        "html": html_text,
+        "json": machine_text,
+        "summary": job_summary_text,
+    }
+    if form not in texts:
+        message = f"no form {form!r}; choose one of: terminal, {', '.join(texts)}"
+        raise ValueError(message)
+    return texts[form](findings)
+
+
+def findings_of(run: Run) -> Findings:
+    """Judge a recorded run; where the catalogue has changed since, take what the run concluded.
+
+    Canaries are those of the run: a row was stressed as long as a canary, or only as long as not.
+    Raises `StoreError` for a run that cannot be read, `JudgementError` for one that cannot be
+    judged and has no verdict of its own.
+    """
+    raw, settings = run.raw(), run.settings
+    protocol = protocol_for(settings.protocol, settings.kernel, settings.producer)
+    kept = run.verdict()
+    if kept is not None:
+        protocol = _with_canaries_of(protocol, kept[0])
+    try:
+        verdicts, summary = judge_run(Evidence.of_run(protocol, run))
+    except JudgementError:
+        if kept is None:
+            raise
+        verdicts, summary = kept
+    return Findings(
+        settings=run.settings,
+        code_readings=raw.code_readings,
+        launches=raw.launches,
+        model_readings=raw.model_readings,
+        verdicts=verdicts,
+        summary=summary,
+        torn_lines=[str(line) for line in raw.torn_lines],
+    )
+
+
+def _with_canaries_of(protocol: Protocol, verdicts: Sequence[RowVerdict]) -> Protocol:
+    was = {verdict.row: verdict.canary for verdict in verdicts}
+    rows = tuple(replace(row, canary=was.get(row.name, row.canary)) for row in protocol)
+    return replace(protocol, rows=rows)
