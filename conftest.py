@@ -33,7 +33,6 @@ MICRO, GEMM = "micro", "gemm"
 # The parameter that a gate's test has its row in.
 GATED = {"gated_row": MICRO, "gemm_row": GEMM}
 CRASH_RERUNS = 1
-REASONS_SHOWN = 12
 TIMEOUT_FLOOR_SECONDS = 300.0
 TIMEOUT_FACTOR = 4.0
 
@@ -67,6 +66,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--require-gpu", action="store_true", help="fail, instead of skip, what needs a GPU"
     )
     group.addoption("--out", default="runs", help="folder that the run is written below")
+    group.addoption(
+        "--summary",
+        default=None,
+        metavar="FILE",
+        help="append a Markdown summary of the runs there, as to $GITHUB_STEP_SUMMARY",
+    )
 
 
 @dataclass(frozen=True)
@@ -128,6 +133,9 @@ def pytest_configure(config: pytest.Config) -> None:
             name = option.replace("_", "-")
             message = f"--{name} is {seconds}; allowed is a number of seconds above 0"
             raise pytest.UsageError(message)
+    if config.option.seed is not None and config.option.seed < 0:
+        message = f"--seed is {config.option.seed}; allowed is a whole number from 0"
+        raise pytest.UsageError(message)
     _rows(config)
     if _is_worker(config):
         config.stash[_SESSION] = Session(**config.workerinput["sbo_verify"])  # type: ignore[attr-defined]
@@ -174,7 +182,11 @@ def _rows(config: pytest.Config, kernel: str = MICRO) -> list[Row]:
     from sbo_verify.protocol import UnknownNameError  # noqa: PLC0415
     from sbo_verify.protocols import PROTOCOLS  # noqa: PLC0415
 
-    names = [name.strip() for name in config.option.variants.split(",") if name.strip()]
+    given = config.option.variants
+    names = [name.strip() for name in given.split(",") if name.strip()]
+    if given and not names:
+        message = f"--variants {given!r} names nothing; give comma-separated names, or leave it out"
+        raise pytest.UsageError(message)
     try:
         rows = choose_rows(PROTOCOLS["signal_publish"], names)
     except UnknownNameError as error:
@@ -345,33 +357,37 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         return
     for crash in config.stash[_CRASHES]:
         terminalreporter.write_line(f"a worker died in {crash}; the test was run once more")
-    for kernel in (MICRO, GEMM):
-        if session.run_of(kernel):
-            _summarize(terminalreporter, Path(session.run_of(kernel)), kernel)
+    runs = {kernel: session.run_of(kernel) for kernel in (MICRO, GEMM) if session.run_of(kernel)}
+    judged = [
+        path for kernel, path in runs.items() if _summarize(terminalreporter, Path(path), kernel)
+    ]
+    if config.option.summary:
+        _append_summary(Path(config.option.summary), judged, session.why_not)
 
 
-def _summarize(out: Any, path: Path, kernel: str) -> None:  # noqa: ANN401 - pytest's class is private
+def _append_summary(file: Path, runs: list[str], why_not: str) -> None:
+    """The runs as a CI job's page shows them; that there is none is said, too."""
+    from sbo_verify.api import report  # noqa: PLC0415 - only where it is asked for
+
+    texts = [report(run, "summary") for run in runs]
+    with file.open("a", encoding="utf-8") as stream:
+        stream.write("\n".join(texts or [f"## Hand-over gate: did not run\n\n{why_not}\n"]))
+
+
+def _summarize(out: Any, path: Path, kernel: str) -> bool:  # noqa: ANN401 - pytest's class is private
+    """Whether there is a run to speak of; then it is judged."""
     from sbo_verify.harness.session import conclude  # noqa: PLC0415
     from sbo_verify.harness.stressed_kernels import protocol_for  # noqa: PLC0415
+    from sbo_verify.report.gate_lines import gate_lines  # noqa: PLC0415
     from sbo_verify.store import Run  # noqa: PLC0415
 
     run = Run.open(path)
     if not run.launches() and not run.code_readings():
         # Other tests of stress/ ran, and no row of this gate: there is no run to speak of.
         shutil.rmtree(run.path)
-        return
+        return False
     verdicts, summary = conclude(run, protocol_for(run.settings.protocol, kernel))
     out.section("sbo_verify" if kernel == MICRO else "sbo_verify: the GEMM beside Combine Send")
-    for verdict in verdicts:
-        bound = "" if verdict.bound is None else f", rate below {verdict.bound:.1e} at 95 %"
-        out.write_line(
-            f"{verdict.outcome:8s}{verdict.joint:28s}{verdict.row}: {verdict.stale:,} of "
-            f"{verdict.observations:,}{bound}"
-        )
-    power = "none" if summary.power is None else f"{summary.power:.6f}"
-    out.write_line(f"detection power from the canaries: {power}")
-    for reason in summary.reasons[:REASONS_SHOWN]:
-        out.write_line(f"because: {reason}")
-    if len(summary.reasons) > REASONS_SHOWN:
-        out.write_line(f"and {len(summary.reasons) - REASONS_SHOWN} more reasons in the report")
-    out.write_line(f"gate: {summary.outcome}; report: sbo-verify report {run.path}")
+    for line in gate_lines(verdicts, summary, run.path):
+        out.write_line(line)
+    return True

@@ -86,8 +86,10 @@ def outcomes(folder: Path) -> tuple[str, dict[str, str]]:
 
 
 def test_without_a_gpu_the_gate_is_skipped_with_the_reason(tmp_path: Path) -> None:
-    done = session(tmp_path, "--variants", ROWS)
+    summary = tmp_path / "summary.md"
+    done = session(tmp_path, "--variants", ROWS, "--summary", str(summary))
     assert done.returncode == PASSED, done.stdout
+    assert summary.read_text().startswith("## Hand-over gate: did not run\n\nneeds a Hopper GPU: ")
     assert re.search(r"SKIPPED \[3\] .*: needs a Hopper GPU: ", done.stdout)
     assert "3 skipped" in done.stdout
     assert "sbo_verify: seed 7" in done.stdout
@@ -106,7 +108,9 @@ def test_where_a_gpu_is_required_its_absence_fails_with_the_word_unknown(tmp_pat
     [
         (("--variants", "hope"), "no variant 'hope' in the catalogue of signal_publish"),
         (("--variants", "hope*"), "no variant matches 'hope*'; see `sbo-verify list`"),
+        (("--variants", ","), "--variants ',' names nothing; give comma-separated names, or leave"),
         (("--budget", "nan"), "--budget is nan; allowed is a number of seconds above 0"),
+        (("--seed", "-1"), "--seed is -1; allowed is a whole number from 0"),
     ],
 )
 def test_wrong_options_are_refused_with_what_is_allowed(
@@ -122,8 +126,12 @@ def test_wrong_options_are_refused_with_what_is_allowed(
 
 
 def test_a_gate_in_which_the_canary_is_seen_passes_and_tells_all_in_junit(tmp_path: Path) -> None:
-    done = gate(tmp_path, stale=CANARY)
+    summary = tmp_path / "summary.md"
+    summary.write_text("before\n\n")
+    done = gate(tmp_path, "--summary", str(summary), stale=CANARY)
     assert done.returncode == PASSED, done.stdout
+    assert summary.read_text().startswith("before\n\n## Hand-over gate: pass\n")
+    assert summary.read_text().count("\n| pass | ") == len(ROWS.split(","))
     assert "gate: pass; report: sbo-verify report " in done.stdout
     assert outcomes(tmp_path) == ("pass", {SOUND: "pass", CANARY: "pass", LUCKY: "pass"})
     cases = ET.parse(tmp_path / "junit.xml").getroot().iter("testcase")  # noqa: S314 - made above

@@ -1,0 +1,31 @@
+"""What the gate prints at the end of a pytest session: a line a row, the power, the reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sbo_verify.record import RowVerdict, Summary
+
+REASONS_SHOWN = 12
+
+
+def gate_lines(verdicts: Sequence[RowVerdict], summary: Summary, run: Path) -> list[str]:
+    """`run` is the folder of the run, whose report has the rest."""
+    power = "none" if summary.power is None else f"{summary.power:.6f}"
+    rest = len(summary.reasons) - REASONS_SHOWN
+    return [
+        *(_row(verdict) for verdict in verdicts),
+        f"detection power from the canaries: {power}",
+        *(f"because: {reason}" for reason in summary.reasons[:REASONS_SHOWN]),
+        *([f"and {rest} more reasons in the report"] if rest > 0 else []),
+        f"gate: {summary.outcome}; report: sbo-verify report {run}",
+    ]
+
+
+def _row(verdict: RowVerdict) -> str:
+    bound = "" if verdict.bound is None else f", rate below {verdict.bound:.1e} at 95 %"
+    return (
+        f"{verdict.outcome:8s}{verdict.joint:28s}{verdict.row}: {verdict.stale:,} of "
+        f"{verdict.observations:,}{bound}"
+    )
