@@ -46,6 +46,36 @@ def interval(events: int, trials: int, confidence: float = CONFIDENCE) -> tuple[
     return lower_bound(events, trials, one_sided), upper_bound(events, trials, one_sided)
 
 
+def observations_needed(bound: float, confidence: float = CONFIDENCE) -> int:
+    """Hand-overs without an event after which the rate's upper bound is at most `bound`.
+
+    The count depends on nothing that is observed, so that a stress may look at its counts after
+    every launch, end at the first event or at this count, and still claim the bound, where there
+    was none, with at most 1 - `confidence` error. Raises `ValueError` unless both lie between 0
+    and 1.
+    """
+    if not 0.0 < bound < 1.0 or not 0.0 < confidence < 1.0:
+        message = (
+            f"a bound of {bound} with confidence {confidence} cannot be: give both between 0 and 1 "
+            "(both excluded)"
+        )
+        raise ValueError(message)
+    return math.ceil(math.log1p(-confidence) / math.log1p(-bound))
+
+
+def chance_of_a_sighting(rate: float, observations: int) -> float:
+    """Probability that at least one of `observations` hand-overs shows a violation of this rate.
+
+    Raises `ValueError` for a rate outside 0 to 1 or a negative count.
+    """
+    if not 0.0 <= rate <= 1.0 or observations < 0:
+        message = f"rate {rate} in {observations} observations cannot be: 0 to 1, and 0 or more"
+        raise ValueError(message)
+    if rate >= 1.0:
+        return float(observations > 0)
+    return -math.expm1(observations * math.log1p(-rate))
+
+
 def reproducibility(sightings: float) -> float:
     """Probability 1 - e^-n that an outcome seen n times shows again in an equal run."""
     if sightings < 0:
@@ -80,11 +110,7 @@ def power(canaries: Iterable[tuple[int, int]], observations: int) -> float | Non
         message = f"{observations} observations cannot be: give 0 or more"
         raise ValueError(message)
     weakest = min((lower_bound(stale, seen) for stale, seen in canaries), default=None)
-    if weakest is None:
-        return None
-    if weakest >= 1.0:
-        return float(observations > 0)
-    return -math.expm1(observations * math.log1p(-weakest))
+    return None if weakest is None else chance_of_a_sighting(weakest, observations)
 
 
 def imbalance(*, planned: int, observations: int, stale: int, faulted: bool) -> str | None:
@@ -103,6 +129,19 @@ def imbalance(*, planned: int, observations: int, stale: int, faulted: bool) -> 
     if stale > observations:
         return f"{stale:,} stale tiles in {observations:,} observations"
     return None
+
+
+def binomial_test(successes: int, trials: int, probability: float) -> float:
+    """Exact two-sided test: how likely counts no likelier than `successes` are, between 0 and 1.
+
+    Raises `ValueError` for impossible counts or a probability outside 0 to 1.
+    """
+    if not 0 <= successes <= trials or not 0.0 <= probability <= 1.0:
+        message = f"{successes} of {trials} at probability {probability} cannot be"
+        raise ValueError(message)
+    from scipy.stats import binomtest  # noqa: PLC0415 - as below
+
+    return float(binomtest(successes, trials, probability).pvalue)
 
 
 def _check(events: int, trials: int, confidence: float) -> None:

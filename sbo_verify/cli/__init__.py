@@ -16,6 +16,7 @@ from sbo_verify.cli import gemm_commands as _gemm_commands  # noqa: F401 - adds 
 from sbo_verify.cli import inspect_command as _inspect_command  # noqa: F401 - adds its command
 from sbo_verify.cli import model_commands as _model_commands  # noqa: F401 - adds its commands
 from sbo_verify.cli import numerics_command as _numerics_command  # noqa: F401 - adds its command
+from sbo_verify.cli import power_commands as _power_commands  # noqa: F401 - adds its commands
 from sbo_verify.cli import toolchain_commands as _toolchain_commands  # noqa: F401 - adds its command
 from sbo_verify.cli.commands import app
 from sbo_verify.compiled.nvdisasm import DisassemblerError

@@ -117,7 +117,7 @@ class LiveBench:
         seconds: float,
         fixed: dict[str, str] | None = None,
         observations: int = 0,
-        until_stale: bool = False,
+        until_stale: int = 0,
         first: int = 0,
     ) -> Iterator[Launch]:
         """Launches of one row, one after the other; ends as the micro-kernel's stress does."""

@@ -131,21 +131,18 @@ class Bench:
         seconds: float,
         fixed: dict[str, str] | None = None,
         observations: int = 0,
-        enough: int = 0,
         until_stale: int = 0,
         first: int = 0,
     ) -> Iterator[Launch]:
         """Launches of one row, one after the other, from the index `first` on.
 
-        Goes on until `seconds` of GPU time are used and `observations` hand-overs were seen. A
-        fault ends it before that, and so do `enough` hand-overs, and `until_stale` launches with a
-        stale tile, where these are not 0.
+        Goes on until `seconds` of GPU time are used and `observations` hand-overs were seen; a
+        fault ends it, and so do `until_stale` launches with a stale tile, where that is not 0.
         """
         return until_done(
             lambda index: self.launch(row, seed, index, fixed),
             seconds=seconds,
             observations=observations,
-            enough=enough,
             until_stale=until_stale,
             first=first,
         )
@@ -166,12 +163,11 @@ class Bench:
         )
 
 
-def until_done(  # noqa: PLR0913 - the ways to end a stress
+def until_done(
     launch: Callable[[int], Launch],
     *,
     seconds: float,
     observations: int,
-    enough: int = 0,
     until_stale: int = 0,
     first: int = 0,
 ) -> Iterator[Launch]:
@@ -184,7 +180,7 @@ def until_done(  # noqa: PLR0913 - the ways to end a stress
         seen += done.observations
         sightings += done.stale_tiles > 0
         index += 1
-        if done.fault is not None or 0 < until_stale <= sightings or 0 < enough <= seen:
+        if done.fault is not None or 0 < until_stale <= sightings:
             return
 
 

@@ -80,7 +80,7 @@ class StressBench(Shape):
         seconds: float,
         fixed: dict[str, str] | None = None,
         observations: int = 0,
-        until_stale: bool = False,
+        until_stale: int = 0,
         first: int = 0,
     ) -> Iterator[Launch]:
         """Launches of one row, one after the other, from the index `first` on."""
@@ -241,11 +241,13 @@ def stress_row(  # noqa: PLR0913 - the parts of a row's stress
     on_launch: Callable[[Launch], None],
     *,
     seconds: float | None = None,
-    until_stale: bool = False,
+    until_stale: int = 0,
+    enough: int = 0,
     first: int = 0,
 ) -> list[Launch]:
     """All launches of one row from the index `first` on, recorded one by one.
 
+    Ends as the bench's stress does, or before that with `enough` hand-overs, where that is not 0.
     A GPU without room for a launch ends the row, with a record that says so. Raises `GpuLostError`
     after recording it: the process's GPU context is lost and it must end.
     """
@@ -292,6 +294,8 @@ def stress_row(  # noqa: PLR0913 - the parts of a row's stress
         run.append(launch)
         launches.append(launch)
         on_launch(launch)
+        if 0 < enough <= sum(each.observations for each in launches):
+            return launches
 
 
 def next_index(run: Run, row: Row) -> int:

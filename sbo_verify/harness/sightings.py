@@ -1,4 +1,4 @@
-"""How soon each canary is seen: seconds of GPU time to its first stale tile, over many seeds."""
+"""How soon each mutant is seen: seconds of GPU time to its first stale tile, over many seeds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from sbo_verify.protocol import Row
 
 @dataclass(frozen=True, kw_only=True)
 class Sighting:
-    """One canary under one seed. `seconds` is None where it stayed unseen within the limit."""
+    """One mutant under one seed. `seconds` is None where it stayed unseen within the limit.
+
+    `used` are the GPU seconds that its launches took, seen or not.
+    """
 
     row: str
     seed: int
@@ -19,6 +22,7 @@ class Sighting:
     observations: int
     stale: int
     fault: str
+    used: float
 
 
 def sight(
@@ -37,7 +41,7 @@ def sight(
 
 def _sight_once(bench: Bench, row: Row, seed: int, within_seconds: float) -> Sighting:
     used, observations, stale, fault = 0.0, 0, 0, ""
-    for launch in bench.stress(row, seed, seconds=within_seconds, until_stale=True):
+    for launch in bench.stress(row, seed, seconds=within_seconds, until_stale=1):
         used += launch.elapsed_seconds
         observations += launch.observations
         stale += launch.stale_tiles
@@ -51,4 +55,5 @@ def _sight_once(bench: Bench, row: Row, seed: int, within_seconds: float) -> Sig
         observations=observations,
         stale=stale,
         fault=fault,
+        used=used,
     )
