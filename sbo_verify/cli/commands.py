@@ -159,10 +159,10 @@ def replay_command(**options: Any) -> int:  # noqa: ANN401 - click passes option
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["terminal", "markdown", "html", "json"]),
+    type=click.Choice(["terminal", "markdown", "html", "json", "summary"]),
     default="terminal",
     show_default=True,
-    help="How the report is printed.",
+    help="How the report is printed; summary is Markdown for a CI job's page.",
 )
 def report_command(run: Path, form: str) -> int:
     """Judge a recorded run again and print its report; nothing is launched.

@@ -15,6 +15,7 @@ from sbo_verify.harness.session import Plan, choose_rows
 from sbo_verify.harness.stressed_kernels import knobs_of, protocol_for, refuse, rows_by_default
 from sbo_verify.record import MICRO
 from sbo_verify.report.html import html_text
+from sbo_verify.report.job_summary import job_summary_text
 from sbo_verify.report.machine import machine_text
 from sbo_verify.report.markdown import markdown_text
 from sbo_verify.report.outline import Findings
@@ -60,11 +61,13 @@ def _plan(options: dict[str, Any]) -> Plan:
 
 
 def print_findings(findings: Findings, form: str) -> None:
-    """Print a report on standard output; `form` is terminal, markdown, html or json."""
+    """Print a report on standard output; `form` is terminal, markdown, html, json or summary."""
     if form == "json":
         click.echo(machine_text(findings), nl=False)
     elif form == "markdown":
         click.echo(markdown_text(findings), nl=False)
+    elif form == "summary":
+        click.echo(job_summary_text(findings), nl=False)
     elif form == "html":
         click.echo(html_text(findings), nl=False)
     else:

@@ -36,7 +36,7 @@ def job_summary_text(findings: Findings) -> str:
     """
     settings, summary = findings.settings, findings.summary
     parts = [
-        f"## Hand-over gate: {escape(summary.outcome)}",
+        f"## Hand-over gate: {escape(summary.outcome)}{'' if settings.silicon else ', no silicon'}",
         QUESTION,
         " · ".join([*_machine(findings), f"seed {settings.seed}"]),
     ]
