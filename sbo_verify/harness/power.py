@@ -14,9 +14,8 @@ from math import ceil, inf
 from statistics import median
 
 from sbo_verify.harness.environments import Source
-from sbo_verify.harness.folding import launches_in
 from sbo_verify.rates import lower_bound, upper_bound
-from sbo_verify.record import Launch, RowVerdict
+from sbo_verify.record import Launch, LaunchSum, RowVerdict
 from sbo_verify.verdict import ModelVerdict, SiliconVerdict
 
 # A violation is called hidden where it would have been missed with more than this probability.
@@ -74,7 +73,8 @@ def power_of(
     weakest = min(quiet, key=lambda each: each.observations, default=None)
     counts: dict[str, int] = {}
     for launch in launches:
-        counts[launch.row] = counts.get(launch.row, 0) + launches_in(launch)
+        made = launch.launches if isinstance(launch, LaunchSum) else 1
+        counts[launch.row] = counts.get(launch.row, 0) + made
     tries = 0 if weakest is None else min(counts.get(each.row, 0) for each in quiet)
     return Power(
         killed=sum(each.stale > 0 for each in mutants),
