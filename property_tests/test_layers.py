@@ -34,7 +34,14 @@ RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # A report says what was recorded and judged; it measures, builds and computes nothing.
 REPORT_MAY_IMPORT = ("vocabulary", "verdict", "protocol", "protocols", "record", "store", "repeat")
 # Of the layers that compute, their plain data alone.
-REPORT_MAY_IMPORT_OF_OTHERS = ("harness.judgement", "harness.answers", "model.steps")
+REPORT_MAY_IMPORT_OF_OTHERS = (
+    "harness.judgement",
+    "harness.answers",
+    "harness.beside",
+    "harness.comparison",
+    "harness.digest",
+    "model.steps",
+)
 COMPUTES = ("numpy", "scipy")
 # The only folder that may touch a GPU's libraries.
 GPU_PACKAGES = ("cuda", "cupy", "torch")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from written_runs import code_reading, launch, settings
 
-from sbo_verify.cli.examination import findings_of
+from sbo_verify.api import findings_of
 from sbo_verify.compiled.nvdisasm import DisassemblerError
 from sbo_verify.device.build import build
 from sbo_verify.harness import machine_code
@@ -73,8 +73,10 @@ def test_a_page_shows_the_machine_code_where_it_was_read(run: Run) -> None:
     )
     run.append(launch(ROW))
     text = html_text(findings_of(run))
-    assert "<h3>Machine code: the order of the PTX is kept</h3>" in text
-    assert "<code>DEPBAR.LE SB0, 0<br>CCTL.IVALL</code>" in text
+    assert "<h4>Machine code: the order of the PTX is kept</h4>" in text
+    marked = '<span class="orders">{}</span>'
+    shown = [marked.format(word) for word in ("DEPBAR.LE SB0, 0", "CCTL.IVALL")]
+    assert f"<code>{'<br>'.join(shown)}</code>" in text
     assert "&lt;a note&gt;" in text
 
 

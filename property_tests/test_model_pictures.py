@@ -9,7 +9,7 @@ import pytest
 from sbo_verify.model import Budget, ModelAnswer, judge
 from sbo_verify.protocols import PROTOCOLS
 from sbo_verify.protocols.signal_publish.catalogue import PUBLISHED
-from sbo_verify.report.picture import draw
+from sbo_verify.report.picture import MEMORY, draw
 
 SVG = "{http://www.w3.org/2000/svg}"
 ROWS = {row.name: row for row in PROTOCOLS["signal_publish"]}
@@ -39,7 +39,9 @@ def test_every_row_has_a_picture_with_a_lane_for_every_actor(name: str) -> None:
     else:
         chain = next(iter(answer.chains.values()))
         actors = {actor for edge in chain for actor in (edge.first_actor, edge.second_actor)}
-    assert actors <= set(words)
+    # An engine's lane has two lines at its head: what it is, and for whom.
+    assert {actor.replace("copy engine for", "for") for actor in actors} <= set(words)
+    assert (MEMORY in words) is bool(answer.witness)
 
 
 def test_the_picture_of_a_witness_marks_the_stale_read_and_names_the_gap() -> None:
@@ -48,6 +50,9 @@ def test_the_picture_of_a_witness_marks_the_stale_read_and_names_the_gap() -> No
     svg = picture(answer)
     assert rectangles(svg, "stale") == 1
     assert rectangles(svg, "box") == len(answer.witness) - 1
+    # Memory holds what was written, and at a stale read what stood there before.
+    assert rectangles(svg, "cell") == sum(s.does.startswith("writes") for s in answer.witness)
+    assert rectangles(svg, "old") == 1
     assert any(word.startswith("missing: nothing waits for") for word in texts(svg))
 
 

@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from rich.console import Console
 from written_runs import code_reading, fault, launch, settings
 
+from sbo_verify.harness.digest import details_of
 from sbo_verify.harness.judgement import Evidence, judge_run
 from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
 from sbo_verify.record import Launch
 from sbo_verify.report.figures import bars, bound_text, counts_text, power_text, rate_text
 from sbo_verify.report.machine import machine_text
-from sbo_verify.report.markdown import code_span, escape, markdown_text
+from sbo_verify.report.markdown import markdown_text
+from sbo_verify.report.markdown_words import code_span, escape
 from sbo_verify.report.outline import Findings, outline
 from sbo_verify.report.terminal import print_report, terminal_text
 
@@ -52,6 +54,7 @@ def findings(
         verdicts=verdicts,
         summary=summary,
         torn_lines=torn_lines,
+        details=details_of(SIGNAL_PUBLISH, asked, launches, verdicts),
     )
 
 
@@ -193,16 +196,27 @@ def test_the_worst_rows_come_gravest_first_and_the_others_are_counted() -> None:
 
 
 def hostile(text: str) -> Findings:
-    """The failing run with `text` for every word that a record holds."""
+    """The failing run with `text` for every word that a record holds, the rows still three."""
     found = failing()
-    changed: dict[str, Any] = {"row": text, "notes": [text], "silicon": text, "code": text}
+    names = {row: f"{text}{number}" for number, row in enumerate(ROWS)}
+    changed: dict[str, Any] = {"notes": [text], "silicon": text, "code": text}
+    steps = [(text, [text, "fence.acq_rel.gpu"])]
+    knobs = {"tile_bytes": 16384, text: text, "noise": text}
+    launches = [replace(each, row=names[each.row], knobs=knobs) for each in found.launches]
+    verdicts = [replace(each, row=names[each.row], **changed) for each in found.verdicts]
+    settings = replace(found.settings, command=text, compiler=text, silicon_reason=text)
     return replace(
         found,
-        settings=replace(found.settings, command=text, compiler=text, silicon_reason=text),
-        verdicts=[replace(verdict, **changed) for verdict in found.verdicts],
-        launches=[replace(each, row=text) for each in found.launches],
+        settings=settings,
+        verdicts=verdicts,
+        launches=launches,
+        code_readings=[
+            replace(each, row=names[each.row], skeleton=steps, differences=[text])
+            for each in found.code_readings
+        ],
         summary=replace(found.summary, reasons=[text]),
         torn_lines=(text,),
+        details=details_of(SIGNAL_PUBLISH, settings, launches, verdicts),
     )
 
 
@@ -216,7 +230,7 @@ def cells(line: str) -> int:
 
 @given(HOSTILE)
 def test_no_text_of_a_record_breaks_a_markdown_table(text: str) -> None:
-    plain = markdown_text(failing()).splitlines()
+    plain = markdown_text(hostile("plain")).splitlines()
     lines = markdown_text(hostile(text)).splitlines()
     wanted = [cells(line) for line in plain if line.startswith("| ")]
     assert [cells(line) for line in lines if line.startswith("| ")] == wanted

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from sbo_verify.harness.digest import details_of
 from sbo_verify.harness.judgement import Evidence, JudgementError, judge_run
 from sbo_verify.harness.stressed_kernels import protocol_for
 from sbo_verify.protocol import Protocol
@@ -109,6 +110,7 @@ def findings_of(run: Run) -> Findings:
         verdicts=verdicts,
         summary=summary,
         torn_lines=[str(line) for line in raw.torn_lines],
+        details=details_of(protocol, settings, raw.launches, verdicts),
     )
 
 

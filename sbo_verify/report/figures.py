@@ -40,6 +40,26 @@ def rate_text(rounds_per_second: float) -> str:
     return f"{rounds_per_second:.1f} /s"
 
 
+def share_text(rate: float | None) -> str:
+    """A rate to two digits; never 1 where not all were."""
+    if rate is None:
+        return NO_FIGURE
+    text = f"{rate:.2g}"
+    return (
+        f"{float(_DOWN.create_decimal_from_float(rate)):.6g}" if text == "1" and rate < 1 else text
+    )
+
+
+def cost_text(microseconds: float | None) -> str:
+    """Microseconds to two decimals."""
+    return NO_FIGURE if microseconds is None else f"{microseconds:.2f}"
+
+
+def percent_text(share: float | None) -> str:
+    """A share in percent, to one decimal, with its sign."""
+    return NO_FIGURE if share is None else f"{100 * share:+.1f}"
+
+
 def counts_text(stale: int, observations: int) -> str:
     """Stale tiles of hand-overs observed."""
     return f"{stale:,} of {observations:,}" if observations else NO_FIGURE

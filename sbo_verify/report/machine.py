@@ -1,20 +1,40 @@
-"""The report for programs: the records as one JSON object, as they stand in the run's folder."""
+"""The report for programs: the records as they stand in the run's folder, and the sums of them."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
+from typing import Any
 
+from sbo_verify.protocol import Row
+from sbo_verify.report.costs import cost_of
 from sbo_verify.report.outline import Findings
 
 
 def machine_text(findings: Findings) -> str:
-    """Settings, code readings, launches, verdicts and summary, in JSON with two spaces."""
+    """Everything that the other forms show, in JSON with two spaces.
+
+    `declared` has every row's choices, reason and source, `sums` its launches summed by knob,
+    offset and delay, `costs` microseconds and share as in the table of variants, `beside` what
+    other commands recorded.
+    """
+    details, beside = findings.details, findings.beside
     records = {
         "settings": findings.settings.to_json(),
+        "model": [each.to_json() for each in findings.model_readings],
         "code": [each.to_json() for each in findings.code_readings],
         "launches": [each.to_json() for each in findings.launches],
         "torn_lines": list(findings.torn_lines),
         "verdicts": [each.to_json() for each in findings.verdicts],
         "summary": findings.summary.to_json(),
+        "declared": {name: _declared(row) for name, row in details.declared.items()},
+        "sums": {name: asdict(digest) for name, digest in details.digests.items()},
+        "wait_groups": details.wait_groups,
+        "costs": {each.row: cost_of(each.row, details, beside) for each in findings.verdicts},
+        "beside": asdict(beside),
     }
     return json.dumps(records, indent=2, allow_nan=False) + "\n"
+
+
+def _declared(row: Row) -> dict[str, Any]:
+    return {"choices": row.variant.words(), "because": row.because, "source": row.source}

@@ -7,23 +7,29 @@ launches as they stand. Terminal and Markdown print the same outline.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
+from sbo_verify.harness.beside import Beside
+from sbo_verify.harness.digest import Details
 from sbo_verify.record import (
     CodeReading,
     Launch,
+    LaunchSum,
     ModelReading,
     RowVerdict,
     Settings,
     Summary,
     Witness,
 )
+from sbo_verify.report.costs import cost_of, cost_told
 from sbo_verify.report.figures import (
     bars,
     bound_text,
+    cost_text,
     counts_text,
+    percent_text,
     power_text,
-    rate_text,
+    share_text,
 )
 from sbo_verify.report.untried import untried
 from sbo_verify.verdict import Joint, Outcome
@@ -32,8 +38,9 @@ QUESTION = "Can a consumer see the signal at its threshold and still read a stal
 WORST_ROWS = 5
 WITNESSES_A_ROW = 4
 
-VARIANT_FIGURES = ("stale", "bound", "mean rounds")
+VARIANT_FIGURES = ("stale", "rate", "bound", "cost us", "cost %")
 VARIANT_COLUMNS = ("variant", "model", "code", "silicon", "together", *VARIANT_FIGURES)
+BOUND_TOLD = "bound: one-sided 95 % upper bound of the stale rate (Clopper-Pearson)"
 WITNESS_COLUMNS = (
     "round",
     "pair",
@@ -57,6 +64,18 @@ _MEANING = {
     Joint.BROKEN_BY_MODEL: "the model allows a stale read",
     Joint.SOUND: "the model forbids a stale read, and this GPU showed none",
     Joint.SOUND_BY_MODEL: "the model forbids a stale read",
+}
+# What the eye sees first, from good to bad; the words beside a colour say the same.
+KINDS = {
+    Joint.SOUND.value: "good",
+    Joint.SOUND_BY_MODEL.value: "good",
+    Joint.BROKEN_UNSEEN.value: "warn",
+    Joint.UNKNOWN.value: "warn",
+    Joint.LIVENESS.value: "warn",
+    Joint.BROKEN_BY_MODEL.value: "bad",
+    Joint.BROKEN_SHOWN.value: "bad",
+    Joint.CODE_DIFFERS.value: "bad",
+    Joint.ALARM.value: "bad",
 }
 _GRAVITY = {joint.value: rank for rank, joint in enumerate(_MEANING)}
 _NO = {Joint.SOUND.value, Joint.SOUND_BY_MODEL.value}
@@ -88,11 +107,13 @@ class Findings:
     summary: Summary
     torn_lines: Sequence[str] = ()
     model_readings: Sequence[ModelReading] = ()
+    details: Details = field(default_factory=Details)
+    beside: Beside = field(default_factory=Beside)
 
 
 @dataclass(frozen=True, kw_only=True)
 class VariantLine:
-    """One variant's line: a text for every column."""
+    """One variant's line: a text for every column, and the figures by which it can be sorted."""
 
     row: str
     model: str
@@ -100,12 +121,15 @@ class VariantLine:
     silicon: str
     joint: str
     counts: str
-    bound: str
     rate: str
+    bound: str
+    cost: str
+    share: str
+    figures: dict[str, float | None]
 
     def cells(self) -> list[str]:
         """The texts in the order of `VARIANT_COLUMNS`."""
-        return [getattr(self, field.name) for field in fields(self)]
+        return [getattr(self, item.name) for item in fields(self) if item.name != "figures"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,8 +153,10 @@ class Outline:
     reasons: list[str]
     answer: str
     answer_by_joint: list[str]
+    how_sure: list[str]
     machine: list[tuple[str, str]]
     variants: list[VariantLine]
+    cost_told: str
     worst: list[WorstRow]
     worst_left_out: str | None
     by_luck: list[str]
@@ -155,9 +181,11 @@ def outline(findings: Findings) -> Outline:
         ),
         reasons=list(summary.reasons),
         answer=_answer(verdicts),
-        answer_by_joint=_answer_by_joint(findings),
+        answer_by_joint=_answer_by_joint(verdicts),
+        how_sure=_how_sure(findings),
         machine=_machine(settings, summary),
-        variants=[_variant_line(verdict) for verdict in verdicts],
+        variants=[_variant_line(verdict, findings) for verdict in verdicts],
+        cost_told=cost_told(findings.details, findings.beside),
         worst=[worst_row(verdict, findings.launches) for verdict in worst[:WORST_ROWS]],
         worst_left_out=f"{rest} more rows with stale tiles are in the record."
         if rest > 0
@@ -179,19 +207,37 @@ def _answer(verdicts: Sequence[RowVerdict]) -> str:
     return f"{text}, not known with {unknown}." if unknown else f"{text}."
 
 
-def _answer_by_joint(findings: Findings) -> list[str]:
-    found = [verdict.joint for verdict in findings.verdicts]
-    lines = [
+def _answer_by_joint(verdicts: Sequence[RowVerdict]) -> list[str]:
+    found = [verdict.joint for verdict in verdicts]
+    return [
         f"{found.count(joint.value)} x {joint.value}: {meaning}"
         for joint, meaning in _MEANING.items()
         if joint.value in found
     ]
-    if findings.settings.silicon:
+
+
+def _how_sure(findings: Findings) -> list[str]:
+    """What the silicon's silence is worth; nothing where it did not run."""
+    if not findings.settings.silicon:
+        return []
+    lines = []
+    sound = [each for each in findings.verdicts if each.joint == Joint.SOUND.value]
+    if sound:
+        least = min(sound, key=lambda each: each.observations)
         lines.append(
-            f"Detection power: {power_text(findings.summary.power)} (probability that a violation "
-            "as frequent as the weakest canary's lower bound would have been seen in the row that "
-            "stayed Never on the fewest observations)"
+            f"Sound variants: {len(sound)}; no stale tile in at least {least.observations:,} "
+            f"hand-overs of each, so that the rate is below {bound_text(least.bound)} (95 %, "
+            "one-sided)"
         )
+    canaries = [each for each in findings.verdicts if each.canary]
+    if canaries:
+        seen = sum(each.stale > 0 for each in canaries)
+        lines.append(f"Canaries seen stale: {seen} of {len(canaries)}")
+    lines.append(
+        f"Detection power: {power_text(findings.summary.power)} (probability that a violation "
+        "as frequent as the weakest canary's lower bound would have been seen in the row that "
+        "stayed Never on the fewest observations)"
+    )
     return lines
 
 
@@ -217,16 +263,28 @@ def _machine(settings: Settings, summary: Summary) -> list[tuple[str, str]]:
     ]
 
 
-def _variant_line(verdict: RowVerdict) -> VariantLine:
+def _variant_line(verdict: RowVerdict, findings: Findings) -> VariantLine:
+    observed = verdict.observations
+    rate = verdict.stale / observed if observed else None
+    cost, share = cost_of(verdict.row, findings.details, findings.beside)
     return VariantLine(
         row=f"{verdict.row} (canary)" if verdict.canary else verdict.row,
         model=f"{verdict.model} ({verdict.model_source})",
         code=verdict.code,
         silicon=verdict.silicon,
         joint=verdict.joint,
-        counts=counts_text(verdict.stale, verdict.observations),
+        counts=counts_text(verdict.stale, observed),
+        rate=share_text(rate),
         bound=bound_text(verdict.bound),
-        rate=rate_text(verdict.rounds_per_second),
+        cost=cost_text(cost),
+        share=percent_text(share),
+        figures={
+            "stale": float(verdict.stale) if observed else None,
+            "rate": rate,
+            "bound": verdict.bound,
+            "cost us": cost,
+            "cost %": share,
+        },
     )
 
 
@@ -264,6 +322,8 @@ def worst_row(verdict: RowVerdict, launches: Sequence[Launch]) -> WorstRow:
 def _launch_name(launch: Launch) -> str:
     tile = _tile_bytes(launch)
     size = "" if tile is None else f", tile of {tile:,} bytes"
+    if isinstance(launch, LaunchSum):
+        return f"{launch.launches:,} launches up to {launch.last_index:,} (seed {launch.seed})"
     return f"launch {launch.index} (seed {launch.seed}{size})"
 
 

@@ -1,44 +1,83 @@
 """What a report says of one variant, level by level: a page within the page of an HTML report.
 
-Picked from the records like the outline; the picture is drawn from the recorded steps and edges.
+Picked from the records like the outline; the pictures are drawn from recorded steps and edges and
+from the sums over the variant's launches.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from sbo_verify.harness.beside import Beside
+from sbo_verify.harness.digest import Digest, Offsets, Share
 from sbo_verify.model.steps import Edge, Step
+from sbo_verify.protocol import Row
 from sbo_verify.record import CodeReading, Launch, ModelReading, RowVerdict
-from sbo_verify.report.figures import bound_text, counts_text
+from sbo_verify.repeat import repeat_command
+from sbo_verify.report.figures import (
+    bound_text,
+    cost_text,
+    counts_text,
+    percent_text,
+    rate_text,
+    share_text,
+)
 from sbo_verify.report.outline import Findings, WorstRow, worst_row
 from sbo_verify.report.picture import draw
+
+KNOB_COLUMNS = ("knob", "value", "launches that showed it", "stale", "rate")
+COST_COLUMNS = ("groups x m x n x k", "plain us", "with the signal us", "added us", "%")
+CHANGED = "the catalogue has changed since this run, so that its declaration is not shown"
+# Words that order, in PTX and in SASS; the others move data or end a group of copies.
+_ORDERS = re.compile(
+    r"fence|barrier|\bbar\.|wait|\.acquire|\.release|\.acq_rel"
+    r"|^(?:MEMBAR|FENCE|DEPBAR|CCTL|BAR|UCGABAR|ERRBAR|CGAERRBAR|WARPSYNC|SYNCS)\b"
+)
+
+# A site and its instructions, each with whether it orders.
+Skeleton = list[tuple[str, list[tuple[str, bool]]]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """One variant. `picture` is an SVG made here, every other text is to be escaped."""
+    """One variant. `picture` is an SVG made here, every other text is to be escaped.
+
+    `declaration` has site, choice and what it means. `machine_from` says which record the machine
+    code comes from where it is not the run's own.
+    """
 
     row: str
     joint: str
     outcome: str
     canary: bool
+    expected: str
+    because: str
+    source: str
+    declaration: list[tuple[str, str, str]]
     model: str
     readings: list[str]
     picture: str
+    steps: list[str]
     missing: list[str]
     ordering: list[str]
     code: str
     differences: list[str]
-    skeleton: list[tuple[str, str]]
+    skeleton: Skeleton
     machine: str
+    machine_from: str
     machine_texts: list[str]
-    machine_skeleton: list[tuple[str, str]]
+    machine_skeleton: Skeleton
     silicon: str
     counts: str
+    rate: str
     bound: str
+    speed: str
     seen: WorstRow | None
+    digest: Digest | None
+    knobs: list[list[str]]
+    costs: list[list[str]]
     notes: list[str]
     repeat: str
 
@@ -47,8 +86,11 @@ def pages(findings: Findings) -> list[Page]:
     """A page for every row that has a verdict, in the order of the run."""
     model = {each.row: each for each in findings.model_readings}
     code = {each.row: each for each in findings.code_readings}
+    mine: dict[str, list[Launch]] = {}
+    for launch in findings.launches:
+        mine.setdefault(launch.row, []).append(launch)
     return [
-        _page(findings, verdict, model.get(verdict.row), code.get(verdict.row))
+        _page(findings, verdict, model.get(verdict.row), code.get(verdict.row), mine)
         for verdict in findings.verdicts
     ]
 
@@ -58,33 +100,46 @@ def _page(
     verdict: RowVerdict,
     model: ModelReading | None,
     code: CodeReading | None,
+    launches: dict[str, list[Launch]],
 ) -> Page:
-    mine = [launch for launch in findings.launches if launch.row == verdict.row]
-    seconds = f"{findings.settings.seconds_per_row:g}"
+    mine = launches.get(verdict.row, [])
+    declared = findings.details.declared.get(verdict.row)
+    digest = findings.details.digests.get(verdict.row)
+    machine, machine_from, words = _machine(code, verdict.variant, findings.beside)
+    rate = verdict.stale / verdict.observations if verdict.observations else None
     return Page(
         row=verdict.row,
         joint=verdict.joint,
         outcome=verdict.outcome,
         canary=verdict.canary,
+        expected=verdict.expected,
+        because="" if declared is None else declared.because,
+        source="" if declared is None else declared.source,
+        declaration=[] if declared is None else _declaration(declared),
         model=f"{verdict.model} ({verdict.model_source})",
         readings=[*([] if model is None else _readings(model)), *_of_code(code)],
         picture="" if model is None else picture_of(model),
+        steps=[] if model is None else [str(Step(**step)) for step in model.witness or []],
         missing=[] if model is None else list(model.missing),
         ordering=[] if model is None else list(model.ordering),
         code=verdict.code,
         differences=[] if code is None else list(code.differences),
-        skeleton=[] if code is None else [(s, "\n".join(found)) for s, found in code.skeleton],
-        machine="" if code is None else code.machine,
+        skeleton=[] if code is None else _marked(code.skeleton),
+        machine=machine,
+        machine_from=machine_from,
         machine_texts=[] if code is None else [*code.machine_reasons, *code.machine_notes],
-        machine_skeleton=[]
-        if code is None
-        else [(s, "\n".join(found)) for s, found in code.machine_skeleton],
+        machine_skeleton=_marked(words),
         silicon=verdict.silicon,
         counts=counts_text(verdict.stale, verdict.observations),
+        rate=share_text(rate),
         bound=bound_text(verdict.bound),
+        speed=rate_text(verdict.rounds_per_second),
         seen=worst_row(verdict, mine) if verdict.stale else None,
+        digest=digest,
+        knobs=_knobs(digest) if verdict.stale and digest is not None else [],
+        costs=_costs(verdict.row, findings.beside),
         notes=list(verdict.notes),
-        repeat=_repeat(findings.settings.seed, seconds, verdict, mine),
+        repeat=_repeat(findings, verdict.row, mine),
     )
 
 
@@ -95,7 +150,23 @@ def picture_of(model: ModelReading) -> str:
     if not witness and not chains:
         return ""
     what = "stale execution" if witness else "what orders the store before the read"
-    return draw(witness, chains, name=f"{model.row}: {what}")
+    # The steps stand beside the picture in words.
+    return draw(witness, chains, name=f"{model.row}: {what}", titled=False)
+
+
+def histogram_caption(offsets: Offsets) -> str:
+    """What a histogram by offset counts, and how much its highest column is."""
+    size = "" if offsets.tile_bytes is None else f", tiles of {offsets.tile_bytes:,} bytes"
+    plural = "" if offsets.launches == 1 else "es"
+    return (
+        f"stale words by offset{size}, over {offsets.launches:,} launch{plural} that showed some; "
+        f"the highest column is {max(offsets.counts):,} of {sum(offsets.counts):,} words"
+    )
+
+
+def _declaration(row: Row) -> list[tuple[str, str, str]]:
+    choices = row.variant.choices()
+    return [(site, choice.word, choice.meaning) for site, choice in choices.items()]
 
 
 def _readings(model: ModelReading) -> list[str]:
@@ -110,11 +181,60 @@ def _of_code(code: CodeReading | None) -> list[str]:
     return ["; ".join([f"of the program in the compiled PTX: {code.model}", *code.model_notes])]
 
 
-def _repeat(seed: int, seconds: str, verdict: RowVerdict, launches: Sequence[Launch]) -> str:
-    """The command that repeats the first launch with a stale tile, or else the row."""
-    seen: Any = next((launch for launch in launches if launch.stale_tiles), None)
-    if seen is not None:
-        return f"sbo-verify replay {verdict.row} --seed {seen.seed} --index {seen.index}"
-    if launches:
-        return f"sbo-verify stress --variants {verdict.row} --seed {seed} --seconds {seconds}"
-    return f"sbo-verify explain {verdict.row}"
+def _marked(skeleton: Sequence[tuple[str, Sequence[str]]]) -> Skeleton:
+    return [
+        (site, [(word, _ORDERS.search(word) is not None) for word in words])
+        for site, words in skeleton
+    ]
+
+
+def _machine(
+    code: CodeReading | None, variant: str, beside: Beside
+) -> tuple[str, str, Sequence[tuple[str, Sequence[str]]]]:
+    """Verdict, where it is from, and words: of the run itself, or of a record given beside it."""
+    if code is not None and code.machine:
+        return code.machine, "", code.machine_skeleton
+    found = beside.machine.get(variant)
+    if found is None:
+        return "", "", []
+    where = f"ptxas {found.ptxas} for {found.target}; from {beside.sources['machine']}"
+    return found.verdict, where, found.skeleton
+
+
+def _knobs(digest: Digest) -> list[list[str]]:
+    return [
+        _knob_cells(knob if place == 0 else "", share)
+        for knob, shares in digest.knobs.items()
+        for place, share in enumerate(shares)
+    ]
+
+
+def _knob_cells(knob: str, share: Share) -> list[str]:
+    return [
+        knob,
+        share.value,
+        f"{share.shown:,} of {share.launches:,}",
+        counts_text(share.stale, share.observations),
+        share_text(share.rate) if share.stale else f"below {bound_text(share.bound)}",
+    ]
+
+
+def _costs(row: str, beside: Beside) -> list[list[str]]:
+    cost = beside.costs.get(row)
+    return [
+        [
+            each.shape,
+            cost_text(each.plain_microseconds),
+            cost_text(each.microseconds),
+            cost_text(each.added_microseconds),
+            percent_text(each.costs),
+        ]
+        for each in ([] if cost is None else cost.shapes)
+    ]
+
+
+def _repeat(findings: Findings, row: str, launches: Sequence[Launch]) -> str:
+    """The command that repeats what was seen; without silicon, the one that explains the row."""
+    if not launches:
+        return f"sbo-verify explain {row}"
+    return repeat_command(findings.settings, launches, row)

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sbo_verify.report.outline import (
+    BOUND_TOLD,
     QUESTION,
     VARIANT_COLUMNS,
     VARIANT_FIGURES,
@@ -36,7 +37,8 @@ def print_report(findings: Findings, console: Console) -> None:
     else:
         for line in report.variants:
             _stack(line.cells(), console)
-    _say("bound: one-sided 95 % upper bound of the stale rate (Clopper-Pearson)", console)
+    _say(BOUND_TOLD, console)
+    _say(report.cost_told, console)
     if report.worst:
         _heading("Witnesses of the worst rows", console)
     for row in report.worst:
@@ -72,6 +74,7 @@ def _opening(report: Outline, console: Console) -> None:
     console.print()
     _say(report.answer, console, style="bold")
     _list(report.answer_by_joint, console)
+    _list(report.how_sure, console)
     console.print()
     grid = Table.grid(padding=(0, 2))
     for name, value in report.machine:
