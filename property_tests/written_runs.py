@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
@@ -109,6 +110,7 @@ def fault(what: str) -> dict[str, Any]:
     }
 
 
+@cache
 def variant(row: str) -> str:
     """The hash of the catalogue's variant of that name; a made-up one for a made-up row."""
     names = {each.name: SIGNAL_PUBLISH.hash_of(each.variant) for each in SIGNAL_PUBLISH}

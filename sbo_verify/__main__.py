@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
-from sbo_verify.cli import main
+from sbo_verify.cli import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

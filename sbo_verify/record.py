@@ -72,7 +72,8 @@ class Settings(Record):
 
     `kernel` is "micro" or "gemm": the micro-kernel's pairs, or the masked GEMM beside Combine Send.
     `producer` is the MODULE:FUNCTION of a foreign producer, empty where none takes part. `knobs`
-    are those that were fixed, as text; runs that are older do not say them.
+    are those that were fixed, as text; runs that are older do not say them. `seconds_in_all` is
+    the GPU time that all rows of a soak share, and 0 in any other run.
     """
 
     kind: ClassVar[str] = "settings"
@@ -93,6 +94,7 @@ class Settings(Record):
     kernel: str = MICRO
     producer: str = ""
     knobs: dict[str, str] = field(default_factory=dict)
+    seconds_in_all: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,7 +253,8 @@ class LaunchSum(Launch):
     """Launches of one row added up, from `index` to `last_index`: what a soak keeps of quiet ones.
 
     Each counter is the sum of theirs, `launches` how many they are. None of them had a fault; any
-    of them can be launched again by its seed and index. `knobs` and `witnesses` are empty.
+    of them can be launched again by its seed and index. `knobs` has for each knob values that it
+    had, as many as are worth naming; `witnesses` are none.
     """
 
     kind: ClassVar[str] = "launch_sum"

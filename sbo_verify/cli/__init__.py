@@ -6,6 +6,7 @@ usage, 255 internal error.
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -16,27 +17,31 @@ from sbo_verify.cli import gemm_commands as _gemm_commands  # noqa: F401 - adds 
 from sbo_verify.cli import inspect_command as _inspect_command  # noqa: F401 - adds its command
 from sbo_verify.cli import model_commands as _model_commands  # noqa: F401 - adds its commands
 from sbo_verify.cli import numerics_command as _numerics_command  # noqa: F401 - adds its command
-from sbo_verify.cli import power_commands as _power_commands  # noqa: F401 - adds its commands
+from sbo_verify.cli import soak_commands as _soak_commands  # noqa: F401 - adds its commands
 from sbo_verify.cli import toolchain_commands as _toolchain_commands  # noqa: F401 - adds its command
 from sbo_verify.cli.commands import app
+from sbo_verify.cli.termination import endings_as_interrupts
 from sbo_verify.compiled.nvdisasm import DisassemblerError
 from sbo_verify.device.build import BuildError, CacheError
 from sbo_verify.device.driver import DriverError
 from sbo_verify.device.geometry import GeometryError
 from sbo_verify.device.gpu import NoGpuError
+from sbo_verify.device.gpu_errors import launch_hangs
 from sbo_verify.device.kernel_timer import TimingError
-from sbo_verify.device.micro_kernel import ArenaError, GpuLostError
+from sbo_verify.device.micro_kernel import ArenaError, GpuLostError, GpuMemoryError
 from sbo_verify.device.nvrtc import ToolchainError
 from sbo_verify.device.ptxas import PtxasError
 from sbo_verify.gemm import GemmArgumentError
 from sbo_verify.harness.judgement import JudgementError
 from sbo_verify.harness.knobs import KnobError
+from sbo_verify.harness.lease import LeaseError
 from sbo_verify.harness.placement import PlacementError
 from sbo_verify.harness.producers import ProducerError
+from sbo_verify.harness.summing import SumError
 from sbo_verify.harness.toolchains import MatrixError
 from sbo_verify.model import LitmusError
 from sbo_verify.protocol import RefusedVariantError, UnknownNameError
-from sbo_verify.store import StoreError
+from sbo_verify.store import DiskError, StoreError
 from sbo_verify.verdict import ExitCode
 
 CODES: dict[type[Exception], ExitCode] = {
@@ -47,7 +52,9 @@ CODES: dict[type[Exception], ExitCode] = {
     ArenaError: ExitCode.USAGE,
     PlacementError: ExitCode.USAGE,
     ProducerError: ExitCode.USAGE,
+    DiskError: ExitCode.UNKNOWN,
     StoreError: ExitCode.USAGE,
+    SumError: ExitCode.USAGE,
     JudgementError: ExitCode.USAGE,
     CacheError: ExitCode.USAGE,
     GemmArgumentError: ExitCode.USAGE,
@@ -58,6 +65,8 @@ CODES: dict[type[Exception], ExitCode] = {
     DisassemblerError: ExitCode.UNKNOWN,
     MatrixError: ExitCode.USAGE,
     GpuLostError: ExitCode.UNKNOWN,
+    GpuMemoryError: ExitCode.UNKNOWN,
+    LeaseError: ExitCode.UNKNOWN,
     DriverError: ExitCode.UNKNOWN,
     LitmusError: ExitCode.USAGE,
     BuildError: ExitCode.FAIL,
@@ -67,7 +76,8 @@ CODES: dict[type[Exception], ExitCode] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Errors become one line on standard error."""
     try:
-        code = app.main(args=arguments, standalone_mode=False, prog_name="sbo-verify")
+        with endings_as_interrupts():
+            code = app.main(args=arguments, standalone_mode=False, prog_name="sbo-verify")
     except click.ClickException as error:
         error.show()
         return ExitCode.USAGE
@@ -83,6 +93,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         traceback.print_exc()
         return _complain("internal error: please report the lines above", ExitCode.INTERNAL)
     return int(code or ExitCode.PASS)
+
+
+def program() -> None:
+    """The program: `main`, and the end of the process.
+
+    Where a launch cannot be ended the process ends at once: whoever frees the GPU's memory waits
+    for that launch, for ever.
+    """
+    code = main()
+    if launch_hangs():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    raise SystemExit(code)
 
 
 def _complain(message: str, code: ExitCode) -> int:

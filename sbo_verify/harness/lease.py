@@ -42,9 +42,21 @@ def lease_folder() -> Path:
 def take_lease(uuids: list[str], folder: Path | None = None) -> Lease:
     """Lease the lowest free slot over all GPUs. `uuids[i]` names visible device i.
 
-    Raises `LeaseError` when there is no GPU or every slot is taken.
+    Raises `LeaseError` when there is no GPU, every slot is taken, or the folder of leases cannot be
+    used.
     """
     folder = folder or lease_folder()
+    try:
+        return _lowest_free(uuids, folder)
+    except OSError as error:
+        message = (
+            f"cannot lease a GPU in {folder}: {error.strerror}; set $TMPDIR to a folder that this "
+            "user can write"
+        )
+        raise LeaseError(message) from error
+
+
+def _lowest_free(uuids: list[str], folder: Path) -> Lease:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for slot in range(MAX_SLOTS):
         for gpu, uuid in enumerate(uuids):

@@ -24,6 +24,7 @@ from sbo_verify.device.gpu_errors import gpu_errors_named
 from sbo_verify.device.micro_kernel import GpuLostError, GpuMemoryError, LaunchHungError
 from sbo_verify.device.nvrtc import compiler_version
 from sbo_verify.harness.code_model import micro_program, model_of_code, with_model
+from sbo_verify.harness.folding import last_index
 from sbo_verify.harness.judgement import Evidence, judge_run
 from sbo_verify.harness.machine_code import with_machine_code
 from sbo_verify.harness.results import lost_record
@@ -37,7 +38,6 @@ from sbo_verify.record import (
     MICRO,
     CodeReading,
     Launch,
-    LaunchSum,
     ModelReading,
     RowVerdict,
     Settings,
@@ -249,23 +249,16 @@ def stress_row(  # noqa: PLR0913 - the parts of a row's stress
 
     Ends as the bench's stress does, or before that with `enough` hand-overs, where that is not 0.
     A GPU without room for a launch ends the row, with a record that says so. Raises `GpuLostError`
-    after recording it: the process's GPU context is lost and it must end.
+    after recording it: the process's GPU context is lost and it must end; `DiskError` where a
+    record could not be written, or not without the room that was reserved for the last ones.
     """
-    timeout = float(plan.fixed.get("timeout_ms", "4000")) * 1e-3
-    limit = WATCHDOG_FACTOR * (max(HANG_FLOOR_SECONDS, HANG_FACTOR * timeout) + 10 * timeout)
-    watchdog = Watchdog()
+    limit, watchdog = _longest_seconds(plan), Watchdog()
     launches: list[Launch] = []
 
-    def leave_record(what: str = LaunchHungError.what) -> None:
-        name = {
-            "row": row.name,
-            "variant": plan.protocol.hash_of(row.variant),
-            "seed": plan.seed,
-            "index": first + len(launches),
-            "worker": bench.worker,
-            "gpu": bench.gpu.uuid,
-        }
-        run.append(lost_record(what, dict(plan.fixed), name))
+    def leave_record(what: str = LaunchHungError.what) -> Launch:
+        lost = _lost(what, bench, row, plan, first + len(launches))
+        run.append(lost)
+        return lost
 
     stream: Iterator[Launch] | None = None
     while True:
@@ -287,8 +280,9 @@ def stress_row(  # noqa: PLR0913 - the parts of a row's stress
             leave_record(error.what)
             raise
         except GpuMemoryError as error:
-            leave_record(error.what)
-            return launches
+            lost = leave_record(error.what)
+            on_launch(lost)
+            return [*launches, lost]
         if launch is None:
             return launches
         run.append(launch)
@@ -298,15 +292,28 @@ def stress_row(  # noqa: PLR0913 - the parts of a row's stress
             return launches
 
 
+def _longest_seconds(plan: Plan) -> float:
+    """How long a launch may take until the watchdog ends the process."""
+    timeout = float(plan.fixed.get("timeout_ms", "4000")) * 1e-3
+    return WATCHDOG_FACTOR * (max(HANG_FLOOR_SECONDS, HANG_FACTOR * timeout) + 10 * timeout)
+
+
+def _lost(what: str, bench: StressBench, row: Row, plan: Plan, index: int) -> Launch:
+    name = {
+        "row": row.name,
+        "variant": plan.protocol.hash_of(row.variant),
+        "seed": plan.seed,
+        "index": index,
+        "worker": bench.worker,
+        "gpu": bench.gpu.uuid,
+    }
+    return lost_record(what, dict(plan.fixed), name)
+
+
 def next_index(run: Run, row: Row) -> int:
     """The index behind all launches that the run has of a row, whichever process made them."""
     mine = [launch for launch in run.launches() if launch.row == row.name]
     return max((last_index(launch) + 1 for launch in mine), default=0)
-
-
-def last_index(launch: Launch) -> int:
-    """The index of a launch, or the last of those that were added up."""
-    return launch.last_index if isinstance(launch, LaunchSum) else launch.index
 
 
 def conforms(reading: CodeReading | None) -> bool:

@@ -22,7 +22,7 @@ class Watchdog:
         self._end = end
 
     @contextmanager
-    def guard(self, seconds: float, leave_record: Callable[[], None]) -> Iterator[None]:
+    def guard(self, seconds: float, leave_record: Callable[[], object]) -> Iterator[None]:
         """Run the body; if it takes longer than `seconds`, call `leave_record` and end."""
         timer = threading.Timer(seconds, self._expire, args=(leave_record,))
         timer.daemon = True
@@ -32,7 +32,7 @@ class Watchdog:
         finally:
             timer.cancel()
 
-    def _expire(self, leave_record: Callable[[], None]) -> None:
+    def _expire(self, leave_record: Callable[[], object]) -> None:
         try:
             leave_record()
         finally:

@@ -15,6 +15,7 @@ from sbo_verify.record import (
     CodeReading,
     Launch,
     LaunchSum,
+    LaunchSum,
     ModelReading,
     RowVerdict,
     Settings,
@@ -241,6 +242,12 @@ def _how_sure(findings: Findings) -> list[str]:
     return lines
 
 
+def _budget(settings: Settings) -> str:
+    if settings.seconds_in_all:
+        return f"{settings.seconds_in_all:g} s of GPU time in all"
+    return f"{settings.seconds_per_row:g} s a row"
+
+
 def _machine(settings: Settings, summary: Summary) -> list[tuple[str, str]]:
     machine = settings.machine
     gpu = "none"
@@ -259,7 +266,7 @@ def _machine(settings: Settings, summary: Summary) -> list[tuple[str, str]]:
         ("command", settings.command),
         ("protocol", settings.protocol),
         ("time", f"{settings.started} to {summary.finished}"),
-        ("budget", f"{settings.seconds_per_row:g} s a row"),
+        ("budget", _budget(settings)),
     ]
 
 
@@ -322,6 +329,8 @@ def worst_row(verdict: RowVerdict, launches: Sequence[Launch]) -> WorstRow:
 def _launch_name(launch: Launch) -> str:
     tile = _tile_bytes(launch)
     size = "" if tile is None else f", tile of {tile:,} bytes"
+    if isinstance(launch, LaunchSum):
+        return f"{launch.launches:,} launches up to {launch.last_index:,} (seed {launch.seed})"
     if isinstance(launch, LaunchSum):
         return f"{launch.launches:,} launches up to {launch.last_index:,} (seed {launch.seed})"
     return f"launch {launch.index} (seed {launch.seed}{size})"

@@ -60,8 +60,10 @@ def _constant_knobs(launches: Sequence[Launch]) -> str:
     values: dict[str, list[Any]] = {}
     for launch in launches:
         for knob, value in launch.knobs.items():
-            if value not in values.setdefault(knob, []):
-                values[knob].append(value)
+            known = values.setdefault(knob, [])
+            # A sum of launches lists the values that they had.
+            told = value if isinstance(value, list) else [value]
+            known.extend(each for each in told if each not in known)
     single = {knob: seen[0] for knob, seen in sorted(values.items()) if len(seen) == 1}
     return ", ".join(f"{knob} = {value}" for knob, value in single.items())
 
