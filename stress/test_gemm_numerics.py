@@ -59,6 +59,7 @@ def test_the_same_inputs_give_the_same_bits_with_and_without_signals() -> None:
     laboratory = gpu_laboratory(f"{__name__}:signalling")
     plain, signalled = measured(laboratory, [SHAPES[1]], ["every_value"], SEED)
     assert plain.errors == signalled.errors
+    assert signalled.differing == 0
 
 
 def test_errors_planted_in_d_are_noticed() -> None:

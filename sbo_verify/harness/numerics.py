@@ -65,7 +65,11 @@ class Errors:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One producer on one kind of inputs; `errors` is None where it refused, `refusal` says why."""
+    """One producer on one kind of inputs; `errors` is None where it refused, `refusal` says why.
+
+    `differing`: elements of rows that count whose bits are not those of the first producer's D; two
+    that are not a number are the same.
+    """
 
     groups: int
     m: int
@@ -75,6 +79,7 @@ class Cell:
     inputs: str
     producer: str
     errors: Errors | None
+    differing: int
     refusal: str = ""
 
 
@@ -107,16 +112,21 @@ def measured(
             made = case(kind, sizes, seed)
             loaded = laboratory.load(made)
             reference = laboratory.reference(loaded)
+            first = None
             for name, compute in laboratory.producers.items():
-                errors, refusal = None, ""
                 try:
-                    errors = errors_of(compute(loaded), reference, made.masked)
+                    bits = compute(loaded)
                 except ProducerError as error:
-                    refusal = str(error)
-                yield cell_of(made, name, errors, refusal)
+                    yield cell_of(made, name, None, refusal=str(error))
+                    continue
+                first = bits if first is None else first
+                errors = errors_of(bits, reference, made.masked)
+                yield cell_of(made, name, errors, differing(bits, first, made.masked))
 
 
-def cell_of(made: Case, producer: str, errors: Errors | None, refusal: str = "") -> Cell:
+def cell_of(
+    made: Case, producer: str, errors: Errors | None, differing: int = 0, *, refusal: str = ""
+) -> Cell:
     """The record of one producer on one case."""
     groups, m, n, k = made.sizes
     return Cell(
@@ -128,13 +138,28 @@ def cell_of(made: Case, producer: str, errors: Errors | None, refusal: str = "")
         inputs=made.kind,
         producer=producer,
         errors=errors,
+        differing=differing,
         refusal=refusal,
     )
 
 
+def differing(bits: Array, others: Array, masked: Sequence[int]) -> int:
+    """Elements of rows that count which are not the same in two D of uint16 [G, M, N]."""
+    counts = counting(bits, masked)
+    mine, theirs = bits[counts], others[counts]
+    neither = np.isnan(values_of(mine)) & np.isnan(values_of(theirs))
+    return int(((mine != theirs) & ~neither).sum())
+
+
+def counting(bits: Array, masked: Sequence[int]) -> Array:
+    """Which rows of [G, M, N] count: [G, M]."""
+    rows: Array = np.arange(bits.shape[1])[None, :] < np.array(masked)[:, None]
+    return rows
+
+
 def errors_of(bits: Array, reference: Reference, masked: Sequence[int]) -> Errors:
     """The errors of D, bfloat16 as uint16 [G, M, N]; D was POISON before the launch."""
-    counts = np.arange(bits.shape[1])[None, :] < np.array(masked)[:, None]
+    counts = counting(bits, masked)
     d, exact = values_of(bits[counts]), reference.product[counts]
     finite = np.abs(exact) < OVERFLOW
     both = finite & np.isfinite(d)

@@ -9,13 +9,17 @@ from sbo_verify.report.markdown import code_span, escape, markdown_table
 
 SHAPE = ("groups", "m", "n", "k")
 FIGURES = ("norm_wise", "componentwise", "ulps", "misplaced", "touched")
-COLUMNS = ("inputs", "producer", "norm-wise", "componentwise", "ulps", "misplaced", "touched")
+COLUMNS = (
+    *("inputs", "producer", "norm-wise", "componentwise", "ulps", "misplaced", "touched"),
+    "differing",
+)
 EXPLAINED = (
     "norm-wise: the norm of D - X over that of X, the FP64 product of the dequantized inputs",
     "componentwise: the largest |D - X| over the product of the absolute values",
     "ulps: the largest |D - X| in units of bfloat16's last place at X",
     "misplaced: elements that are finite where X is not, or the reverse",
     "touched: elements of rows from masked_m on that were written",
+    "differing: elements of the other rows that are not to the bit those of the first producer",
 )
 Cell = Mapping[str, Any]
 
@@ -56,7 +60,9 @@ def _table(cells: Sequence[Cell]) -> str:
     rows = []
     for cell in cells:
         errors = cell["errors"]
-        figures = ["-"] * len(FIGURES) if errors is None else [_figure(errors[f]) for f in FIGURES]
+        figures = ["-"] * (len(FIGURES) + 1)
+        if errors is not None:
+            figures = [*(_figure(errors[name]) for name in FIGURES), str(cell["differing"])]
         rows.append([cell["inputs"], code_span(cell["producer"], in_table=True), *figures])
     return markdown_table(COLUMNS, rows, COLUMNS[2:])
 
