@@ -14,7 +14,7 @@ from typing import NoReturn
 import pytest
 
 from sbo_verify import __version__
-from sbo_verify.cli import commands, main
+from sbo_verify.cli import bench_commands, commands, main
 from sbo_verify.compiled.conformance import code_reading
 from sbo_verify.device.build import build
 from sbo_verify.device.gpu import NoGpuError
@@ -56,7 +56,8 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         raise NoGpuError(NO_GPU)
 
     monkeypatch.setattr(examination, "open_gpu", refuse)
-    monkeypatch.setattr(commands, "open_gpu", refuse)
+    for module in (commands, bench_commands):
+        monkeypatch.setattr(module, "open_gpu", refuse)
 
 
 def only_run(folder: Path) -> Run:
@@ -105,7 +106,7 @@ REFUSED = [
     ("replay hope --seed 1 --index 0", "no variant 'hope' in the catalogue of signal_publish"),
     ("replay poll_equal --index 0", "Missing option '--seed'"),
     ("replay poll_equal --seed 1 --index -1", "-1 is not in the range x>=0"),
-    ("bench --variant hope", "no variant 'hope' in the catalogue of signal_publish"),
+    ("bench handover --variant hope", "no variant 'hope' in the catalogue of signal_publish"),
     ("run --knob hope=1", "no knob 'hope'; the knobs are: noise, noise_share, noise_bytes"),
     ("run --knob tile_bytes", "--knob takes NAME=VALUE, not 'tile_bytes'"),
     ("run --knob noise=loud", "knob noise"),
@@ -202,7 +203,9 @@ def test_where_a_gpu_is_required_its_absence_is_unknown(
     assert runs_below(tmp_path) == []
 
 
-@pytest.mark.parametrize("words", ["replay poll_equal --seed 1 --index 0", "bench", "canaries"])
+@pytest.mark.parametrize(
+    "words", ["replay poll_equal --seed 1 --index 0", "bench handover", "canaries"]
+)
 def test_what_only_a_gpu_can_do_is_unknown_without_one(words: str, command: Command) -> None:
     assert command(*words.split()) == (UNKNOWN, "", f"sbo-verify: {NO_GPU}\n")
 

@@ -202,7 +202,17 @@ def test_a_row_is_explained_by_its_hash_too(command: Command) -> None:
 
 # ---- help -----------------------------------------------------------------------------------
 
-COMMANDS = sorted(app.commands)
+
+def leaves(group: click.Group, before: str = "") -> dict[str, click.Command]:
+    """Every command that does something, by the words that name it."""
+    found: dict[str, click.Command] = {}
+    for name, each in sorted(group.commands.items()):
+        words = f"{before}{name}"
+        found |= leaves(each, f"{words} ") if isinstance(each, click.Group) else {words: each}
+    return found
+
+
+COMMANDS = leaves(app)
 
 
 def examples(name: str, told: str) -> list[str]:
@@ -214,7 +224,7 @@ def test_help_lists_every_command_and_the_exit_codes(command: Command) -> None:
     for flag in ("-h", "--help"):
         code, out, _ = command(flag)
         assert code == PASS
-        assert all(f"\n  {name} " in out for name in COMMANDS)
+        assert all(f"\n  {name} " in out for name in app.commands)
         assert "0 pass, 1 fail, 2 unknown" in out
 
 
@@ -227,21 +237,23 @@ def test_no_command_at_all_is_answered_with_help(command: Command) -> None:
 def test_help_shows_an_example_that_can_be_typed(
     name: str, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, out, err = command(name, "--help")
+    code, out, err = command(*name.split(), "--help")
     assert (code, err) == (PASS, "")
     shown = examples(name, out)
     assert shown
     monkeypatch.chdir(tmp_path)
-    recorded = "reports/h200-2026-11-24/gemm-benchmark.json"
-    named = ("matrix.json", "kernel.ptx", "kernel.cu")
-    for file in ("property_tests/litmus/bulk/a.litmus", "test.litmus", recorded, *named):
+    reports = "reports/h200-2026-11-24"
+    recorded = (f"{reports}/gemm-benchmark.json", f"{reports}/overlap.json")
+    power = ("search.json", "mutants.json", "planted.json")
+    named = ("matrix.json", "kernel.ptx", "kernel.cu", *power)
+    for file in ("property_tests/litmus/bulk/a.litmus", "test.litmus", *recorded, *named):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
     for example in shown:
-        _, *words = shlex.split(example)
+        words = shlex.split(example)[len(name.split()) :]
         typed = [found for word in words for found in (glob.glob(word) or [word])]  # noqa: PTH207 - as a shell does
         # Parsed and not run: an option that does not exist raises.
-        app.commands[name].make_context(name, typed).close()
+        COMMANDS[name].make_context(name, typed).close()
 
 
 def test_an_example_that_cannot_be_typed_would_be_noticed() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,21 +14,25 @@ from fake_tensors import arguments
 from sbo_verify.cli import gemm_commands, main
 from sbo_verify.device.gemm_inputs import Inputs
 from sbo_verify.device.gpu import NoGpuError
+from sbo_verify.device.kernel_timer import TimingError
 from sbo_verify.gemm import GemmArgumentError, Problem
 from sbo_verify.gemm.heuristic import choose_shape
 from sbo_verify.gemm.masked import PUBLISHED
 from sbo_verify.harness import gemm_benchmark
 from sbo_verify.harness.gemm_benchmark import (
+    LARGEST_ERROR,
     OWN,
     PLAIN,
     SHAPES,
     SIGNAL,
     GemmTime,
+    LoneTile,
     Subject,
     foreign_producer,
-    limit_microseconds,
     measured,
 )
+from sbo_verify.harness.gemm_goals import RELAXED, Goal, goals_of
+from sbo_verify.harness.gemm_limits import FP8, MEMORY, Limits, least_time
 from sbo_verify.protocols.signal_publish.gemm import NO_SIGNAL
 
 REPORTS = Path(__file__).resolve().parents[1] / "reports"
@@ -58,7 +62,7 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_benchmark_that_cannot_run_says_why(
     words: str, code: int, complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["bench-gemm", *words.split()]) == code
+    assert main(["bench", "gemm", *words.split()]) == code
     assert complaint in capsys.readouterr().err
 
 
@@ -75,38 +79,128 @@ def test_a_producer_is_a_function() -> None:
 
 
 class FakeTimer:
-    """Says the times that it was given, one for each measurement."""
+    """Says the times that it was given, of all subjects in each repeat."""
 
-    def __init__(self, times: list[float]) -> None:
-        self.times = times
+    def __init__(self, repeats: list[list[float]]) -> None:
+        self.repeats = repeats
 
-    def mean_microseconds(self, launch: Callable[[], object], launches: int) -> float:
-        assert launches == 30
-        launch()
-        return self.times.pop(0)
+    def mean_microseconds(self, launches: list[Callable[[], object]], rounds: int) -> list[float]:
+        assert rounds == 30
+        for launch in launches:
+            launch()
+        return self.repeats.pop(0)
 
 
-def cells(times: list[float]) -> list[GemmTime]:
-    timer: Any = FakeTimer(times)
+def subject(producer: str, variant: str, error: float = 0.001, **known: int) -> Subject:
+    answer = {"own": (64, 2), "another": (128, 4)}.get(producer)
+    returned = answer if variant == SIGNAL or producer == "own" else None
+    return Subject(producer, variant, "m64n128s8c1", lambda: returned, lambda: error, **known)
+
+
+def cells(repeats: list[list[float]], limits: Limits | None = None) -> list[GemmTime]:
+    timer: Any = FakeTimer(repeats)
     subjects = [
-        Subject("own", PLAIN, "m64n128s8c1", lambda: (64, 2)),
-        Subject("own", SIGNAL, "m64n128s8c1", lambda: (64, 2)),
-        Subject("another", PLAIN, "", lambda: None),
-        Subject("another", SIGNAL, "", lambda: (128, 4)),
+        subject("own", PLAIN, tiles=200, sms=132),
+        subject("own", SIGNAL),
+        subject("another", PLAIN, error=float("nan")),
+        subject("another", SIGNAL),
+        subject("library", "block scales"),
     ]
-    return list(measured(timer, SHAPE, subjects, 30, 3))
+    return list(measured(timer, SHAPE, subjects, 30, 3, limits))
+
+
+REPEATED = [
+    [50.0, 55.0, 80.0, 84.0, 1.0],
+    [40.0, 54.0, 81.0, 80.0, 2.0],
+    [60.0, 90.0, 79.0, 99.0, 3.0],
+]
 
 
 def test_a_cell_is_the_median_and_a_signal_costs_what_it_adds_to_its_own_producer() -> None:
-    rounds = ([50.0, 55.0, 80.0, 84.0], [40.0, 54.0, 81.0, 80.0], [60.0, 90.0, 79.0, 99.0])
-    own, own_signal, another, another_signal = cells([time for each in rounds for time in each])
+    own, own_signal, another, another_signal, library = cells([*REPEATED])
     assert (own.microseconds, own.costs, own.repeats) == (50.0, None, [50.0, 40.0, 60.0])
+    assert (own.tiles, own.waves) == (200, 2)
     assert own_signal.microseconds == 55.0
     assert own_signal.costs == pytest.approx(0.1)
-    assert own.of_limit == pytest.approx(limit_microseconds(SHAPE) / 50.0)
+    assert own.of_limit == pytest.approx(least_time(SHAPE).microseconds / 50.0)
+    assert own.of_measured_limit is None
     assert (another.microseconds, another.block_m, another.threshold) == (80.0, 0, 0)
     assert (another_signal.block_m, another_signal.threshold) == (128, 4)
     assert another_signal.costs == pytest.approx(0.05)
+    assert (library.microseconds, library.costs) == (2.0, None)
+
+
+def test_anothers_wrong_product_is_told_and_the_own_one_is_not_timed() -> None:
+    assert [cell.product_is_right for cell in cells([*REPEATED])] == [True, True, False, True, True]
+    timer: Any = FakeTimer([])
+    wrong = [subject(OWN, PLAIN, error=2 * LARGEST_ERROR)]
+    with pytest.raises(TimingError, match=f"{OWN}, plain, on 2x128x256x512: its product is off"):
+        list(measured(timer, SHAPE, wrong, 30, 3))
+
+
+def test_the_share_of_a_measured_limit_is_by_what_binds_there() -> None:
+    slow_memory = Limits(source="it", bytes_copied=1e9, bytes_read=2e9, fp8_operations=1e20)
+    slow_cores = Limits(source="it", bytes_copied=1e20, bytes_read=1e20, fp8_operations=1e12)
+    groups, m, n, k = SHAPE
+    moved = groups * (m * k + n * k + 2 * m * n)
+    by_memory, by_cores = (cells([*REPEATED], each)[0] for each in (slow_memory, slow_cores))
+    assert (by_memory.bound, by_cores.bound) == (MEMORY, FP8)
+    assert by_memory.of_measured_limit == pytest.approx(1e6 * moved / 2e9 / 50.0)
+    assert by_cores.of_measured_limit == pytest.approx(1e6 * 2 * groups * m * n * k / 1e12 / 50.0)
+
+
+# ---- goals ----------------------------------------------------------------------------------
+
+
+def goal_cells(times: dict[tuple[str, str], float]) -> list[GemmTime]:
+    plain = {producer: time for (producer, variant), time in times.items() if variant == PLAIN}
+    model = cells([*REPEATED])[0]
+    return [
+        replace(
+            model,
+            producer=producer,
+            variant=variant,
+            microseconds=time,
+            costs=None if variant == PLAIN else time / plain[producer] - 1,
+        )
+        for (producer, variant), time in times.items()
+    ]
+
+
+def goal(times: dict[tuple[str, str], float], lone: list[LoneTile] | None = None) -> Goal:
+    (only,) = goals_of(goal_cells(times), lone or [])
+    return only
+
+
+OWN_TIMES = {
+    (OWN, PLAIN): 100.0,
+    (OWN, PUBLISHED): 102.0,
+    (OWN, "full_wait-red_release"): 101.5,
+    (OWN, RELAXED): 100.25,
+}
+
+
+def test_a_goal_takes_the_cheapest_sound_signal_and_what_is_measured_of_its_cost() -> None:
+    lone = [
+        LoneTile(kernel="m64n128s8c1", k=512, variant=PUBLISHED, adds_microseconds=9.0),
+        LoneTile(kernel="another", k=512, variant="full_wait-red_release", adds_microseconds=8.0),
+        LoneTile(
+            kernel="m64n128s8c1", k=512, variant="full_wait-red_release", adds_microseconds=0.5
+        ),
+    ]
+    found = goal(OWN_TIMES | {("a:b", PLAIN): 110.0, ("a:b", SIGNAL): 90.0}, lone)
+    assert (found.beside, found.variant) == ("a:b", "full_wait-red_release")
+    assert found.plain_ratio == pytest.approx(100 / 110)
+    assert (found.adds, found.relaxed_adds, found.lone_adds) == (1.5, 0.25, 0.5)
+    assert (found.plain_reached, found.signal_reached) == (True, False)
+
+
+def test_a_goal_is_reached_at_its_bounds_and_not_where_nothing_was_measured() -> None:
+    reached = goal({(OWN, PLAIN): 100.0, (OWN, PUBLISHED): 100.99, ("a:b", PLAIN): 100.0})
+    assert (reached.plain_reached, reached.signal_reached) == (False, True)
+    alone = goal({(OWN, PLAIN): 100.0, (OWN, RELAXED): 100.1, ("cublaslt", PLAIN): 200.0})
+    assert (alone.plain_reached, alone.signal_reached) == (False, False)
+    assert (alone.beside, alone.plain_ratio, alone.variant, alone.lone_adds) == ("", None, "", None)
 
 
 def test_a_foreign_producer_is_called_as_the_public_interface_has_it() -> None:
@@ -118,9 +212,9 @@ def test_a_foreign_producer_is_called_as_the_public_interface_has_it() -> None:
 
     inputs = replace(fake_inputs(), signal="the signal")
     for variant in (PLAIN, SIGNAL):
-        subject = gemm_benchmark._foreign("a:b", producer, SHAPE, inputs, variant)  # noqa: SLF001 - the part without a GPU
-        assert subject.launch() == (128, 4)
-        assert (subject.producer, subject.variant) == ("a:b", variant)
+        made = gemm_benchmark._foreign("a:b", producer, SHAPE, inputs, variant)  # noqa: SLF001 - the part without a GPU
+        assert made.launch() == (128, 4)
+        assert (made.producer, made.variant) == ("a:b", variant)
     assert seen == [
         {"tensors": 5, "enable_overlap": False, "signal": None},
         {"tensors": 5, "enable_overlap": True, "signal": "the signal"},
@@ -167,6 +261,13 @@ def test_the_choice_of_tile_was_near_the_fastest_of_every_recorded_sweep() -> No
             assert times[chosen.name()] <= 1.03 * min(times.values()), sizes
 
 
+def test_recorded_goals_are_what_the_recorded_cells_give() -> None:
+    for record in recorded("gemm-benchmark.json"):
+        found = [GemmTime(**cell) for cell in record["cells"]]
+        lone = [LoneTile(**tile) for tile in record["lone_tiles"]]
+        assert [asdict(each) for each in goals_of(found, lone)] == record["goals"]
+
+
 def test_the_gemm_was_never_slower_than_what_was_measured_beside_it() -> None:
     """Plain against plain, and with the published hand-over against the other's signal."""
     for record in recorded("gemm-benchmark.json"):
@@ -174,6 +275,7 @@ def test_the_gemm_was_never_slower_than_what_was_measured_beside_it() -> None:
             (sizes_in(cell), cell["producer"] == OWN, cell["variant"]): cell["microseconds"]
             for cell in record["cells"]
         }
+        assert all(cell["product_is_right"] for cell in record["cells"] if cell["producer"] == OWN)
         for sizes in SHAPES:
             assert times[sizes, True, PLAIN] <= times[sizes, False, PLAIN]
             assert times[sizes, True, PUBLISHED] <= times[sizes, False, SIGNAL]

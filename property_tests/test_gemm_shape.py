@@ -23,7 +23,8 @@ from sbo_verify.device.gemm_layout import (
 from sbo_verify.device.gpu import CTA_SHARED_BYTES
 from sbo_verify.gemm import GemmArgumentError, Problem, chosen_variant
 from sbo_verify.gemm.heuristic import FEWEST_STAGES, choose_shape, cost_of, cycles_of_k_block
-from sbo_verify.harness.gemm_benchmark import SHAPES, limit_microseconds
+from sbo_verify.harness.gemm_benchmark import SHAPES
+from sbo_verify.harness.gemm_limits import FP8, MEMORY, least_time
 from sbo_verify.protocols.signal_publish.gemm import NO_SIGNAL
 
 PUBLISHED = chosen_variant("full_wait-atom_release")
@@ -108,8 +109,10 @@ def test_the_model_charges_for_every_wave_and_every_byte() -> None:
 
 
 def test_the_limits_of_the_datasheet() -> None:
-    assert limit_microseconds((1, 1024, 4096, 7168)) == pytest.approx(30.4, abs=0.1)
-    assert limit_microseconds((16, 64, 4096, 7168)) == pytest.approx(101.1, abs=0.1)
+    many_rows, few_rows = least_time((1, 1024, 4096, 7168)), least_time((16, 64, 4096, 7168))
+    assert (many_rows.bound, few_rows.bound) == (FP8, MEMORY)
+    assert many_rows.microseconds == pytest.approx(30.4, abs=0.1)
+    assert few_rows.microseconds == pytest.approx(101.1, abs=0.1)
 
 
 # ---- what both sides of a launch must agree on ----------------------------------------------

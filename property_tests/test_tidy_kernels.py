@@ -11,6 +11,7 @@ from kernel_text import ASM, assemblies, functions, orders, without_comments
 from sbo_verify.device.combine_build import KERNEL as COMBINE_KERNEL
 from sbo_verify.device.combine_build import ROUNDS_KERNEL
 from sbo_verify.device.gemm_build import KERNEL as GEMM_KERNEL
+from sbo_verify.device.receive_build import KERNEL as RECEIVE_KERNEL
 from sbo_verify.protocols import PROTOCOLS
 from sbo_verify.vocabulary import UnknownInstructionError, parse
 
@@ -120,8 +121,8 @@ def kernel_texts() -> dict[str, str]:
 
 
 def started_kernels() -> set[str]:
-    """The headers that translation units include: the protocols', the GEMM's, Combine Send's."""
-    kernels = (GEMM_KERNEL, COMBINE_KERNEL, ROUNDS_KERNEL)
+    """The headers that translation units include: the protocols', the GEMM's, both its links'."""
+    kernels = (GEMM_KERNEL, COMBINE_KERNEL, ROUNDS_KERNEL, RECEIVE_KERNEL)
     return {*kernels, *(protocol.kernel for protocol in PROTOCOLS.values())}
 
 

@@ -18,6 +18,7 @@ from sbo_verify.device.gemm_inputs import (
 )
 from sbo_verify.device.gemm_layout import BLOCK_MS, BLOCK_NS, CLUSTERS, Shape, most_stages
 from sbo_verify.device.gpu import NoGpuError
+from sbo_verify.device.library_products import LIBRARIES
 from sbo_verify.device.torch_device import torch_module
 from sbo_verify.gemm import (
     GemmArgumentError,
@@ -226,12 +227,17 @@ def unchecked(*tensors: Any, **options: Any) -> tuple[int, int]:  # noqa: ANN401
 
 
 def test_the_benchmark_measures_a_small_shape(capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["bench-gemm", "--json", "--shape", "2x64x256x512", "--variants", PUBLISHED]
+    words = ["bench", "gemm", "--json", "--shape", "2x64x256x512", "--variants", PUBLISHED]
     assert main([*words, "--beside", f"{__name__}:unchecked"]) == 0
     record = json.loads(capsys.readouterr().out)
-    assert [cell["variant"] for cell in record["cells"]] == ["plain", PUBLISHED, "plain", "signal"]
+    variants = [cell["variant"] for cell in record["cells"]]
+    assert variants[:4] == ["plain", PUBLISHED, "plain", "signal"]
+    assert len(variants[4:]) + len(record["left_out"]) == len(LIBRARIES)
+    assert all(cell["product_is_right"] for cell in record["cells"])
     # Longer than nothing, and shorter than a launch that was counted with its host's time.
     assert all(1 < cell["microseconds"] < 50 for cell in record["cells"])
+    assert [goal["variant"] for goal in record["goals"]] == [PUBLISHED]
+    assert {limit["source"] for limit in record["limits"]} == {"datasheet", "measured"}
     assert record["settings"]["machine"]["gpu"]
 
 

@@ -25,14 +25,12 @@ from sbo_verify.cli.options import (
     run_options,
 )
 from sbo_verify.cli.tables import (
-    print_benchmark,
     print_catalogue,
     print_doctor,
     print_sightings,
 )
 from sbo_verify.device.doctor import can_run, examine
 from sbo_verify.device.gpu import open_gpu
-from sbo_verify.harness.benchmark import benchmark
 from sbo_verify.harness.runner import Bench
 from sbo_verify.harness.session import Plan, settings_of
 from sbo_verify.harness.sightings import sight
@@ -174,34 +172,6 @@ def report_command(run: Path, form: str) -> int:
     findings = findings_of(Run.open(run))
     print_findings(findings, form)
     return ExitCode(findings.summary.exit_code)
-
-
-@app.command("bench")
-@click.option(
-    "--variant", default="full_wait-atom_release", show_default=True, help="What is measured."
-)
-@click.option("--seed", type=SEED, default=1, show_default=True, help="Seed of all randomness.")
-@gpu_option
-@protocol_option
-@as_json
-def bench_command(**options: Any) -> int:  # noqa: ANN401 - click passes options by name
-    """Measure how many hand-overs a second the micro-kernel observes, with and without noise.
-
-    \b
-      sbo-verify bench --variant full_wait-atom_release --json
-    """  # noqa: D301 - click keeps the lines behind a backspace
-    protocol = protocol_named(options["protocol"])
-    row, seed = protocol.row(options["variant"]), options["seed"]
-    gpu = open_gpu(options["gpu_index"])
-    plan = Plan(protocol=protocol, rows=[row], seed=seed, seconds=0.0)
-    settings = settings_of(plan, gpu, "")
-    cells = list(benchmark(Bench(protocol, gpu), row, seed))
-    if options["as_json"]:
-        records = {"settings": settings.to_json(), "cells": [asdict(cell) for cell in cells]}
-        click.echo(json.dumps(records, indent=2))
-    else:
-        print_benchmark(cells, Console())
-    return ExitCode.PASS
 
 
 @app.command("canaries")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import click
@@ -13,11 +12,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from sbo_verify.cli.commands import app
-from sbo_verify.cli.options import as_json, gpu_option
+from sbo_verify.cli.bench_commands import bench, record_option, recorded, seed_option
+from sbo_verify.cli.options import as_json, gpu_option, parse_names
 from sbo_verify.device.gpu import open_gpu
+from sbo_verify.device.kernel_timer import KernelTimer
 from sbo_verify.gemm import chosen_variant
-from sbo_verify.harness.gemm_benchmark import SHAPES, GemmTime, benchmark_gemm, method, sweep_gemm
+from sbo_verify.harness.gemm_benchmark import SHAPES, GemmBenchmark, GemmTime, method, sweep_gemm
+from sbo_verify.harness.gemm_goals import goals_of
+from sbo_verify.harness.gemm_limits import DATASHEET, Sizes, measured_limits
 from sbo_verify.harness.session import Plan, settings_of
 from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
 from sbo_verify.report.gemm_times import gemm_times_text
@@ -27,7 +29,7 @@ DEFAULT_VARIANTS = "full_wait-atom_release,flashinfer-deferred_by_one_tile"
 SIZES = 4
 
 
-def sizes_of(text: str) -> tuple[int, int, int, int]:
+def sizes_of(text: str) -> Sizes:
     """The sizes in GROUPSxMxNxK; raises `click.BadParameter` where there are none."""
     sizes = text.split("x")
     if len(sizes) != SIZES or not all(size.isdecimal() and int(size) for size in sizes):
@@ -37,7 +39,7 @@ def sizes_of(text: str) -> tuple[int, int, int, int]:
     return groups, m, n, k
 
 
-@app.command("bench-gemm")
+@bench.command("gemm")
 @click.option(
     "--variants",
     default=DEFAULT_VARIANTS,
@@ -61,67 +63,82 @@ def sizes_of(text: str) -> tuple[int, int, int, int]:
 @click.option(
     "--every-tile",
     is_flag=True,
-    help="Plain, with every tile and cluster instead of the one that is chosen.",
+    help="Plain and alone, with every tile and cluster instead of the one that is chosen.",
 )
-@click.option(
-    "--record",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Measure nothing: print what --json printed before as Markdown.",
-)
-@click.option("--seed", type=int, default=1, show_default=True, help="Seed of all inputs.")
+@record_option
+@seed_option
 @gpu_option
 @as_json
 def bench_gemm_command(**options: Any) -> int:  # noqa: ANN401 - click passes options by name
     """Measure the signal GEMM: kernel time with cold L2, plain and with each variant's signal.
 
+    Beside it stands what cuBLASLt and torch's grouped GEMM make of the same product, where they
+    can, and what this GPU's memory and tensor cores give at best.
+
     \b
-      sbo-verify bench-gemm --json
-      sbo-verify bench-gemm --every-tile --shape 1x1024x4096x7168
-      sbo-verify bench-gemm --shape 16x64x4096x7168 --beside deep_gemm:m_grouped_fp8_gemm_nt_masked
-      sbo-verify bench-gemm --record reports/h200-2026-11-24/gemm-benchmark.json
+      sbo-verify bench gemm --json
+      sbo-verify bench gemm --every-tile --shape 1x1024x4096x7168
+      sbo-verify bench gemm --shape 16x64x4096x7168 --beside deep_gemm:m_grouped_fp8_gemm_nt_masked
+      sbo-verify bench gemm --record reports/h200-2026-11-24/gemm-benchmark.json
     """  # noqa: D301 - click keeps the lines behind a backspace
     if options["record"] is not None:
-        click.echo(_recorded(options["record"]), nl=False)
+        click.echo(recorded(options["record"], "bench gemm", gemm_times_text), nl=False)
         return ExitCode.PASS
-    names = [name.strip() for name in options["variants"].split(",") if name.strip()]
+    names = parse_names(options["variants"])
     for name in names:
         chosen_variant(name)
-    shapes = [sizes_of(text) for text in options["shapes"]] or SHAPES
+    shapes = [sizes_of(text) for text in options["shapes"]] or list(SHAPES)
     gpu = open_gpu(options["gpu_index"])
     rows = [SIGNAL_PUBLISH.row(name) for name in names]
     plan = Plan(protocol=SIGNAL_PUBLISH, rows=rows, seed=options["seed"], seconds=0.0)
     settings = settings_of(plan, gpu, "")
     sweep = options["every_tile"]
-    cells = list(
-        sweep_gemm(shapes, options["seed"])
-        if sweep
-        else benchmark_gemm(shapes, names, options["beside"], options["seed"])
-    )
+    record = _swept(shapes, options) if sweep else _compared(shapes, names, options)
     if options["as_json"]:
-        records = {
-            "settings": settings.to_json(),
-            "method": method(sweep=sweep),
-            "cells": [asdict(cell) for cell in cells],
-        }
-        click.echo(json.dumps(records, indent=2))
+        head = {"settings": settings.to_json(), "method": method(sweep=sweep)}
+        body = {name: _as_data(value) for name, value in record.items()}
+        click.echo(json.dumps(head | body, indent=2))
     else:
-        print_gemm_times(cells, Console())
+        print_gemm_times(record["cells"], Console())
     return ExitCode.PASS
 
 
-def _recorded(file: Path) -> str:
-    try:
-        return gemm_times_text(json.loads(file.read_text()))
-    except (KeyError, TypeError, ValueError) as error:
-        message = f"{file} is no record of bench-gemm --json ({error!r})"
-        raise click.BadParameter(message, param_hint="--record") from error
+def _swept(shapes: list[Sizes], options: dict[str, Any]) -> dict[str, Any]:
+    cells = list(sweep_gemm(KernelTimer(), shapes, options["seed"]))
+    return {"limits": [], "left_out": {}, "lone_tiles": [], "goals": [], "cells": cells}
+
+
+def _compared(shapes: list[Sizes], names: list[str], options: dict[str, Any]) -> dict[str, Any]:
+    timer = KernelTimer()
+    limits = measured_limits(timer)
+    made = GemmBenchmark(
+        timer=timer,
+        variants=names,
+        beside=options["beside"],
+        seed=options["seed"],
+        limits=limits,
+    )
+    cells = list(made.cells(shapes))
+    lone = list(made.lone_tiles(shapes))
+    return {
+        "limits": [DATASHEET, limits],
+        "left_out": made.left_out,
+        "lone_tiles": lone,
+        "goals": list(goals_of(cells, lone)),
+        "cells": cells,
+    }
+
+
+def _as_data(value: Any) -> Any:  # noqa: ANN401 - lists of dataclasses, or plain data
+    return [asdict(each) for each in value] if isinstance(value, list) else value
 
 
 def print_gemm_times(cells: Iterable[GemmTime], console: Console) -> None:
     """Time by shape, producer and variant, what the signal costs, and the share of the limit."""
     table = Table(box=box.SIMPLE)
     left = {"producer", "variant", "kernel"}
-    for column in ("shape", "producer", "variant", "kernel", "us", "signal costs", "of limit"):
+    columns = ("shape", "producer", "variant", "kernel", "us", "±", "signal costs", "of limit")
+    for column in columns:
         table.add_column(column, justify="left" if column in left else "right")
     for cell in cells:
         table.add_row(
@@ -130,6 +147,7 @@ def print_gemm_times(cells: Iterable[GemmTime], console: Console) -> None:
             cell.variant,
             cell.kernel,
             f"{cell.microseconds:.1f}",
+            f"{(max(cell.repeats) - min(cell.repeats)) / 2:.1f}",
             "" if cell.costs is None else f"{cell.costs:+.1%}",
             f"{cell.of_limit:.0%}",
         )

@@ -1,45 +1,54 @@
-"""A recorded benchmark of the signal GEMM as Markdown: times, and what signals cost."""
+"""A recorded benchmark of the signal GEMM as Markdown: times, limits, goals, what signals cost."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sbo_verify.report.benchmarks import made_by, method_list, spread_text
 from sbo_verify.report.markdown import code_span, escape, markdown_table
 
-PLAIN = "plain"
+PLAIN, SIGNAL = "plain", "signal"
 SHAPE = ("groups", "m", "n", "k")
+SHAPE_COLUMN = "groups x m x n x k"
 EXPLAINED = (
-    "Microseconds of kernel time, every group full; behind the slash, what the signal adds to the "
-    "same producer's plain time."
+    "Microseconds of kernel time, every group full: the median of the repeats, ± half of their "
+    "range; behind the slash, what the signal adds to the same producer's plain time. Every "
+    "product was held against an FP64 product before it was timed; one marked † is wrong."
+)
+LIBRARIES = (
+    "`cublaslt` is one matrix at a time: with several groups one launch after another, their "
+    "kernels' times added. With per-tensor scales it is spared the scales of every 128 of K, and "
+    "adds all of K in the tensor cores, whose sums hold fewer bits; with block scales its problem "
+    "is the GEMM's own. `torch.scaled_grouped_mm` is one launch of a CUTLASS kernel, with scales "
+    "of rows and columns alone."
 )
 Cell = Mapping[str, Any]
 
 
 def gemm_times_text(record: Mapping[str, Any]) -> str:
-    """The whole document; `record` is what `sbo-verify bench-gemm --json` printed.
+    """The whole document; `record` is what `sbo-verify bench gemm --json` printed.
 
     Raises `KeyError` where it is something else.
     """
     settings, cells, method = record["settings"], record["cells"], record["method"]
-    machine = settings["machine"]
-    made = (
-        f"{machine['gpu']}, driver {machine['driver']}, {settings['compiler']}, commit "
-        f"{settings['commit']}, seed {settings['seed']}, {settings['started']}"
-    )
     parts = [
         "# The signal GEMM's time, and what its signal costs",
-        f"Made by `sbo-verify bench-gemm --record FILE` from {code_span(settings['command'])}.",
-        f"{escape(made)}.",
-        "\n".join(f"- {escape(name)}: {escape(str(how))}" for name, how in method.items()),
+        f"Made by `sbo-verify bench gemm --record FILE` from {code_span(settings['command'])}.",
+        f"{escape(made_by(settings))}.",
+        method_list(method),
         EXPLAINED,
     ]
     producers = list(dict.fromkeys(cell["producer"] for cell in cells))
     for producer in producers:
         mine = [cell for cell in cells if cell["producer"] == producer]
-        parts += [f"## {code_span(producer)}", _table(mine)]
+        parts += [f"## {code_span(producer)}", _table(mine), _errors(mine)]
     if len(producers) > 1:
-        parts += ["## Beside each other", _ratios(cells, producers)]
+        parts += ["## Beside each other", _ratios(cells, producers), LIBRARIES]
+        parts += [_left_out(record["left_out"])] if record["left_out"] else []
+    if record["goals"]:
+        parts += ["## Limits", _limits(record["limits"]), _of_limits(record["goals"])]
+        parts += ["## Goals", _goals(record["goals"])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -47,14 +56,17 @@ def _by_shape(cells: Sequence[Cell]) -> dict[str, dict[str, Cell]]:
     """Shape in words to variant to cell, in the order of the record."""
     shapes: dict[str, dict[str, Cell]] = {}
     for cell in cells:
-        name = "x".join(str(cell[size]) for size in SHAPE)
-        shapes.setdefault(name, {})[cell["variant"]] = cell
+        shapes.setdefault(_shape(cell), {})[cell["variant"]] = cell
     return shapes
+
+
+def _shape(cell: Cell) -> str:
+    return "x".join(str(cell[size]) for size in SHAPE)
 
 
 def _table(cells: Sequence[Cell]) -> str:
     variants = list(dict.fromkeys(cell["variant"] for cell in cells))
-    columns = ["groups x m x n x k", "tile", *map(code_span, variants)]
+    columns = [SHAPE_COLUMN, "tile", *map(code_span, variants)]
     rows = []
     for name, found in _by_shape(cells).items():
         first = next(iter(found.values()))
@@ -65,33 +77,137 @@ def _table(cells: Sequence[Cell]) -> str:
 def _time(cell: Cell | None) -> str:
     if cell is None:
         return "-"
-    time = f"{cell['microseconds']:.1f}"
+    wrong = "" if cell["product_is_right"] else " †"
+    time = f"{cell['microseconds']:.1f} {spread_text(cell['repeats'])}{wrong}"
     return time if cell["costs"] is None else f"{time} / {100 * cell['costs']:+.1f} %"
 
 
+def _errors(cells: Sequence[Cell]) -> str:
+    """The largest error of what is right, and each that is not."""
+    right = [cell["relative_error"] for cell in cells if cell["product_is_right"]]
+    told = [f"Relative error of D, by its norm: at most {max(right):.1e}"] if right else []
+    told += [
+        f"{_shape(cell)}, {cell['variant']}: wrong, off by {cell['relative_error']:.2g}"
+        for cell in cells
+        if not cell["product_is_right"]
+    ]
+    return escape("; ".join(told)) + "."
+
+
 def _ratios(cells: Sequence[Cell], producers: Sequence[str]) -> str:
-    """The first producer's time over each other's: plain, and with its first signal over theirs."""
+    """The first producer's time over each other's.
+
+    Its plain time over all without a signal, that of its first signal over theirs.
+    """
     own, *others = producers
     mine = _by_shape([cell for cell in cells if cell["producer"] == own])
-    columns = [
-        "groups x m x n x k",
-        *(f"{what} / {o}" for o in others for what in (PLAIN, "signal")),
-    ]
+    beside = list(
+        dict.fromkeys((c["producer"], c["variant"]) for c in cells if c["producer"] in others)
+    )
+    columns = [SHAPE_COLUMN, *(f"{_against(v)} / {other}, {v}" for other, v in beside)]
     rows = []
     for name, found in mine.items():
         row = [name]
-        for other in others:
+        for other, variant in beside:
             theirs = _by_shape([cell for cell in cells if cell["producer"] == other]).get(name, {})
-            row += [_ratio(found, theirs, signal=False), _ratio(found, theirs, signal=True)]
+            row.append(_ratio(found, theirs.get(variant)))
         rows.append(row)
     return markdown_table([escape(column) for column in columns], rows, [])
 
 
-def _ratio(found: Mapping[str, Cell], theirs: Mapping[str, Cell], *, signal: bool) -> str:
-    ends = [
-        next((c for v, c in side.items() if (v != PLAIN) is signal), None)
-        for side in (found, theirs)
-    ]
-    if ends[0] is None or ends[1] is None:
+def _against(variant: str) -> str:
+    return SIGNAL if variant == SIGNAL else PLAIN
+
+
+def _ratio(found: Mapping[str, Cell], theirs: Cell | None) -> str:
+    if theirs is None:
         return "-"
-    return f"{ends[0]['microseconds'] / ends[1]['microseconds']:.3f}"
+    signals = theirs["variant"] == SIGNAL
+    mine = next((c for v, c in found.items() if (v != PLAIN) is signals), None)
+    return "-" if mine is None else f"{mine['microseconds'] / theirs['microseconds']:.3f}"
+
+
+def _left_out(reasons: Mapping[str, str]) -> str:
+    lines = [f"- not measured: {escape(name)}: {escape(why)}" for name, why in reasons.items()]
+    return "\n".join(lines)
+
+
+def _limits(limits: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        [
+            escape(each["source"]),
+            f"{each['bytes_copied'] / 1e12:.2f}",
+            f"{each['bytes_read'] / 1e12:.2f}",
+            f"{each['fp8_operations'] / 1e12:.0f}",
+        ]
+        for each in limits
+    ]
+    columns = ["limit", "copy, TB/s read and written", "sum, TB/s read", "FP8, TFLOP/s"]
+    return markdown_table(columns, rows, columns[1:])
+
+
+def _of_limits(goals: Sequence[Cell]) -> str:
+    """The plain GEMM's share of each limit, and which limit it is."""
+    columns = [SHAPE_COLUMN, "bound by", "of the datasheet's limit", "of the measured limit"]
+    rows = [
+        [
+            _shape(goal),
+            escape(goal["bound"]),
+            f"{100 * goal['of_limit']:.0f} %",
+            f"{100 * goal['of_measured_limit']:.0f} %",
+        ]
+        for goal in goals
+    ]
+    return markdown_table(columns, rows, columns[2:])
+
+
+def _goals(goals: Sequence[Cell]) -> str:
+    missed = [line for goal in goals for line in _missed(goal)]
+    beside = sum(goal["plain_reached"] for goal in goals)
+    signals = sum(goal["signal_reached"] for goal in goals)
+    told = [
+        f"- plain, faster than the producer beside it: {beside} of {len(goals)} shapes",
+        f"- a signal of at most 1 % by a sound variant: {signals} of {len(goals)} shapes",
+        *(f"- {line}" for line in missed),
+    ]
+    return "\n".join(told)
+
+
+def _missed(goal: Cell) -> list[str]:
+    found = []
+    if goal["plain_ratio"] is not None and not goal["plain_reached"]:
+        found.append(
+            f"{_shape(goal)}, plain: {goal['plain']:.1f} us are {goal['plain_ratio']:.3f} of the "
+            f"time of {code_span(goal['beside'])}; bound by {goal['bound']}, at "
+            f"{100 * goal['of_measured_limit']:.0f} % of what this GPU gave"
+        )
+    if goal["costs"] is not None and not goal["signal_reached"]:
+        found.append(_dear_signal(goal))
+    return found
+
+
+def _dear_signal(goal: Cell) -> str:
+    adds = (
+        f"{_shape(goal)}, signal: the cheapest sound one, {code_span(goal['variant'])}, adds "
+        f"{goal['adds']:.2f} us ({100 * goal['costs']:+.1f} %); 1 % of this shape is "
+        f"{goal['plain'] / 100:.2f} us"
+    )
+    parts = [adds]
+    if goal["relaxed_adds"] is not None:
+        release = goal["adds"] - goal["relaxed_adds"]
+        parts.append(
+            f"without a release it is {goal['relaxed_adds']:.2f} us, so that waiting for the "
+            f"stores is {release:.2f} us"
+        )
+    if goal["lone_adds"] is not None:
+        parts.append(
+            f"one tile alone on an idle GPU pays {goal['lone_adds']:.2f} us, and here there are "
+            f"{goal['tiles']} tiles in {goal['waves']} waves: "
+            + (
+                "no more than the last tile's hand-over, which nothing hides"
+                if goal["adds"] <= goal["lone_adds"]
+                else f"{goal['adds'] - goal['lone_adds']:.2f} us more than the last tile's "
+                "hand-over alone"
+            )
+        )
+    return "; ".join(parts)

@@ -1,0 +1,27 @@
+"""What the texts of all recorded benchmarks have in common: who made them, how, and spreads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sbo_verify.report.markdown import escape
+
+
+def made_by(settings: Mapping[str, Any]) -> str:
+    """GPU, driver, compiler, commit, seed and time of a record."""
+    machine = settings["machine"]
+    return (
+        f"{machine['gpu']}, driver {machine['driver']}, {settings['compiler']}, commit "
+        f"{settings['commit']}, seed {settings['seed']}, {settings['started']}"
+    )
+
+
+def method_list(method: Mapping[str, Any]) -> str:
+    """How the figures were made, a line each."""
+    return "\n".join(f"- {escape(name)}: {escape(str(how))}" for name, how in method.items())
+
+
+def spread_text(repeats: Sequence[float]) -> str:
+    """Half of the range of what was measured again and again."""
+    return f"±{(max(repeats) - min(repeats)) / 2:.1f}"
