@@ -10,7 +10,6 @@ import importlib.util
 import math
 import os
 import secrets
-import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -144,6 +143,9 @@ def pytest_configure(config: pytest.Config) -> None:
     selected = _selects_stress(config) and not config.option.collectonly
     why_not = _why_no_silicon() if selected else "stress/ was not selected"
     why_no_gemm = why_not or _why_no_torch()
+    from sbo_verify.harness.termination import take_endings_as_interrupts  # noqa: PLC0415
+
+    take_endings_as_interrupts()
     config.stash[_SESSION] = Session(
         seed=drawn,
         run="" if why_not else _create_run(config, MICRO, drawn),
@@ -350,7 +352,7 @@ def pytest_handlecrashitem(crashitem: str, report: Any, sched: Any) -> None:  # 
         report.outcome = "rerun"
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:  # noqa: ANN401 - pytest's class is private
+def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:  # noqa: ANN401 - pytest's class is private
     """Judge the run from its folder and say what it is worth."""
     session = config.stash[_SESSION]
     if _is_worker(config):
@@ -358,8 +360,11 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     for crash in config.stash[_CRASHES]:
         terminalreporter.write_line(f"a worker died in {crash}; the test was run once more")
     runs = {kernel: session.run_of(kernel) for kernel in (MICRO, GEMM) if session.run_of(kernel)}
+    interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
     judged = [
-        path for kernel, path in runs.items() if _summarize(terminalreporter, Path(path), kernel)
+        path
+        for kernel, path in runs.items()
+        if _summarize(terminalreporter, Path(path), kernel, interrupted=interrupted)
     ]
     if config.option.summary:
         _append_summary(Path(config.option.summary), judged, session.why_not)
@@ -374,20 +379,20 @@ def _append_summary(file: Path, runs: list[str], why_not: str) -> None:
         stream.write("\n".join(texts or [f"## Hand-over gate: did not run\n\n{why_not}\n"]))
 
 
-def _summarize(out: Any, path: Path, kernel: str) -> bool:  # noqa: ANN401 - pytest's class is private
+def _summarize(out: Any, path: Path, kernel: str, *, interrupted: bool) -> bool:  # noqa: ANN401 - pytest's class is private
     """Whether there is a run to speak of; then it is judged."""
-    from sbo_verify.harness.session import conclude  # noqa: PLC0415
-    from sbo_verify.harness.stressed_kernels import protocol_for  # noqa: PLC0415
+    from sbo_verify.harness.conclusion import concluded  # noqa: PLC0415
     from sbo_verify.report.gate_lines import gate_lines  # noqa: PLC0415
-    from sbo_verify.store import Run  # noqa: PLC0415
+    from sbo_verify.store import StoreError  # noqa: PLC0415
 
-    run = Run.open(path)
-    if not run.launches() and not run.code_readings():
-        # Other tests of stress/ ran, and no row of this gate: there is no run to speak of.
-        shutil.rmtree(run.path)
+    try:
+        judged = concluded(path, kernel, interrupted=interrupted)
+    except StoreError as error:
+        out.write_line(f"gate: unknown: {error}")
         return False
-    verdicts, summary = conclude(run, protocol_for(run.settings.protocol, kernel))
+    if judged is None:
+        return False
     out.section("sbo_verify" if kernel == MICRO else "sbo_verify: the GEMM beside Combine Send")
-    for line in gate_lines(verdicts, summary, run.path):
+    for line in gate_lines(*judged, path):
         out.write_line(line)
     return True

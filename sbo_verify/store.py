@@ -234,6 +234,12 @@ class Run:
             yield
 
     @property
+    def is_empty(self) -> bool:
+        """Whether nothing was written behind the settings, not even in part."""
+        file = self.path / RAW_FILE
+        return not (file.exists() and file.stat().st_size)
+
+    @property
     def losses(self) -> list[str]:
         """What is known to be lost of this run's records, in sentences; none of a whole run."""
         lost = [str(line) for line in self.torn_lines]

@@ -109,7 +109,7 @@ def findings_of(run: Run) -> Findings:
         model_readings=raw.model_readings,
         verdicts=verdicts,
         summary=summary,
-        torn_lines=[str(line) for line in raw.torn_lines],
+        torn_lines=run.losses,
         details=details_of(protocol, settings, raw.launches, verdicts),
     )
 

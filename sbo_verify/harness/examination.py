@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Protocol as Shape
 
 from sbo_verify.device.gpu import Gpu, NoGpuError, open_gpu
-from sbo_verify.device.micro_kernel import GpuLostError
+from sbo_verify.device.gpu_errors import gpu_errors_named
+from sbo_verify.device.micro_kernel import GpuLostError, GpuMemoryError
 from sbo_verify.harness.session import (
     Plan,
     StressBench,
@@ -24,8 +25,10 @@ from sbo_verify.harness.session import (
     stress_row,
 )
 from sbo_verify.harness.stressed_kernels import bench_for, modelled, reader_of
-from sbo_verify.store import Run
+from sbo_verify.store import DiskError, Run
 
+# What ends an examination early; what was recorded until then is judged.
+Ending = KeyboardInterrupt | GpuLostError | GpuMemoryError | DiskError
 SEED_BITS = 32
 
 
@@ -85,7 +88,7 @@ class CarriedOut:
     """A run that is recorded and judged, and what ended it early, if anything did."""
 
     run: Run
-    cut_short: KeyboardInterrupt | GpuLostError | None
+    cut_short: Ending | None
 
 
 def carry_out(  # noqa: PLR0913 - what to do, where, and who watches
@@ -100,8 +103,8 @@ def carry_out(  # noqa: PLR0913 - what to do, where, and who watches
     """Examine the plan's rows on every level that can run; the run is recorded and judged.
 
     `why_not` says why there is no GPU. With `canaries_until_seen` a canary's stress ends at its
-    first stale tile. Ctrl-C and a lost GPU end the examination early, and the verdict says so.
-    Raises `StoreError` where the run cannot be written below `out`.
+    first stale tile. Ctrl-C, a lost GPU, one without room and a full disk end the examination
+    early, and the verdict says so. Raises `StoreError` where the run cannot be written below `out`.
     """
     run = Run.create(out, settings_of(plan, gpu, why_not))
     watcher.say(f"seed {plan.seed}; records in {run.path}")
@@ -114,7 +117,7 @@ def carry_out(  # noqa: PLR0913 - what to do, where, and who watches
 
 def _examine(
     run: Run, plan: Plan, gpu: Gpu | None, watcher: Watcher, *, canaries_until_seen: bool
-) -> KeyboardInterrupt | GpuLostError | None:
+) -> Ending | None:
     """Model and code, then stress; what ended it early."""
     try:
         with watcher.bar("memory model", len(plan.rows)) as bar:
@@ -126,7 +129,8 @@ def _examine(
             )
         if gpu is None:
             return None
-        bench: StressBench = bench_for(plan, gpu)
+        with gpu_errors_named():
+            bench: StressBench = bench_for(plan, gpu)
         with watcher.bar("stress", len(plan.rows)) as bar:
             for row in plan.rows:
                 bar.show(row.name)
@@ -145,5 +149,8 @@ def _examine(
         return error
     except GpuLostError as error:
         watcher.say(f"the GPU is lost to this process: {error}")
+        return error
+    except (GpuMemoryError, DiskError) as error:
+        watcher.say(str(error))
         return error
     return None
