@@ -54,7 +54,7 @@ SHAPES: tuple[tuple[int, int, int, int], ...] = (
     (16, 32, 7168, 2048),
 )
 LAUNCHES = 30
-REPEATS = 5
+REPEATS = 3
 SWEEP_LAUNCHES = 10
 WARM_UP = 3
 OWN = "sbo_verify"
