@@ -17,8 +17,9 @@ from sbo_verify.cli import gemm_commands as _gemm_commands  # noqa: F401 - adds 
 from sbo_verify.cli import inspect_command as _inspect_command  # noqa: F401 - adds its command
 from sbo_verify.cli import model_commands as _model_commands  # noqa: F401 - adds its commands
 from sbo_verify.cli import numerics_command as _numerics_command  # noqa: F401 - adds its command
+from sbo_verify.cli import overlap_command as _overlap_command  # noqa: F401 - adds its command
+from sbo_verify.cli import power_commands as _power_commands  # noqa: F401 - adds its commands
 from sbo_verify.cli import soak_commands as _soak_commands  # noqa: F401 - adds its commands
-from sbo_verify.cli import rule_command as _rule_command  # noqa: F401 - adds its command
 from sbo_verify.cli import toolchain_commands as _toolchain_commands  # noqa: F401 - adds its command
 from sbo_verify.cli.commands import app
 from sbo_verify.compiled.nvdisasm import DisassemblerError
@@ -35,6 +36,7 @@ from sbo_verify.gemm import GemmArgumentError
 from sbo_verify.harness.judgement import JudgementError
 from sbo_verify.harness.knobs import KnobError
 from sbo_verify.harness.lease import LeaseError
+from sbo_verify.harness.overlap_benchmark import OverlapError
 from sbo_verify.harness.placement import PlacementError
 from sbo_verify.harness.producers import ProducerError
 from sbo_verify.harness.summing import SumError
@@ -52,6 +54,7 @@ CODES: dict[type[Exception], ExitCode] = {
     GeometryError: ExitCode.USAGE,
     ArenaError: ExitCode.USAGE,
     PlacementError: ExitCode.USAGE,
+    OverlapError: ExitCode.FAIL,
     ProducerError: ExitCode.USAGE,
     DiskError: ExitCode.UNKNOWN,
     StoreError: ExitCode.USAGE,
