@@ -9,7 +9,14 @@ from typing import Any, Literal
 
 from sbo_verify.api.reading import Examination, findings_of
 from sbo_verify.device.gpu import Gpu, NoGpuError
-from sbo_verify.harness.examination import Silent, Watcher, carry_out, drawn_seed, find_gpu
+from sbo_verify.harness.examination import (
+    CarriedOut,
+    Silent,
+    Watcher,
+    carry_out,
+    drawn_seed,
+    find_gpu,
+)
 from sbo_verify.harness.producers import offer
 from sbo_verify.harness.session import Plan, choose_rows
 from sbo_verify.harness.stressed_kernels import knobs_of, protocol_for, refuse, rows_by_default
@@ -41,8 +48,7 @@ def examine(  # noqa: PLR0913 - the options of `sbo-verify run`
     masked GEMM's interface or its MODULE:FUNCTION, takes part beside the canaries; then, or with
     `kernel="gemm"`, the GEMM hands over to Combine Send. `knobs` are fixed instead of drawn.
     `seconds` are of GPU time for each variant, `observations` what a sound one has at least. `gpu`
-    is an index among the visible ones; None leaves silicon out. `command` is recorded as the way to
-    repeat this. A GPU that is lost ends it early; the verdict says so.
+    None leaves silicon out. `command` is recorded as the way to repeat this.
 
     Raises `UnknownNameError`, `KnobError`, `ProducerError` or `ValueError` for wrong arguments and
     `NoGpuError` where `require_gpu`, before anything is launched; `StoreError`; `KeyboardInterrupt`
@@ -72,14 +78,13 @@ def examine(  # noqa: PLR0913 - the options of `sbo-verify run`
     )
     refuse(plan)
     found, why_not = _gpu(gpu, require=require_gpu)
-    done = carry_out(
-        Path(out),
-        replace(plan, command=command or _call(plan)),
-        found,
-        why_not,
-        watcher or Silent(),
-        canaries_until_seen=canaries_until_seen,
+    plan, watched = replace(plan, command=command or _call(plan)), watcher or Silent()
+    return _examination(
+        carry_out(Path(out), plan, found, why_not, watched, canaries_until_seen=canaries_until_seen)
     )
+
+
+def _examination(done: CarriedOut) -> Examination:
     if isinstance(done.cut_short, KeyboardInterrupt):
         raise done.cut_short
     return Examination(done.run.path, findings_of(done.run))

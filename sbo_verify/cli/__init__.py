@@ -19,6 +19,7 @@ from sbo_verify.cli import model_commands as _model_commands  # noqa: F401 - add
 from sbo_verify.cli import numerics_command as _numerics_command  # noqa: F401 - adds its command
 from sbo_verify.cli import overlap_command as _overlap_command  # noqa: F401 - adds its command
 from sbo_verify.cli import power_commands as _power_commands  # noqa: F401 - adds its commands
+from sbo_verify.cli import rule_command as _rule_command  # noqa: F401 - adds its command
 from sbo_verify.cli import soak_commands as _soak_commands  # noqa: F401 - adds its commands
 from sbo_verify.cli import toolchain_commands as _toolchain_commands  # noqa: F401 - adds its command
 from sbo_verify.cli.commands import app

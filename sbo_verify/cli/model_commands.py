@@ -11,6 +11,7 @@ import click
 from sbo_verify.cli.commands import app
 from sbo_verify.cli.examination import findings_of
 from sbo_verify.cli.options import SECONDS, as_json, protocol_option
+from sbo_verify.cli.rule_pages import page_command
 from sbo_verify.compiled.extraction import Extracted
 from sbo_verify.device.build import build
 from sbo_verify.harness.answers import answers
@@ -25,6 +26,7 @@ from sbo_verify.model import (
     poll_answer,
     single_changes,
 )
+from sbo_verify.model.gaps import gap_said
 from sbo_verify.model.litmus import read_file
 from sbo_verify.model.worth import Worth, worth
 from sbo_verify.protocol import Protocol, Row
@@ -168,7 +170,7 @@ def _explanation_of_code(
     agrees = {True: "the same", False: "another verdict", None: "not to be compared"}
     lines += [f"the declared program: {model.declared.verdict}, {agrees[model.agrees]}"]
     lines += [f"taken from the declaration: {', '.join(_taken(row))}"]
-    lines += [f"note: {note}" for note in model.notes]
+    lines += [line for note in model.notes for line in _with_page(f"note: {note}", note, "  ")]
     lines += ["", "The program in the PTX:"]
     for step in program.steps:
         held = ", ".join(str(each) for each in step.instructions)
@@ -240,9 +242,15 @@ def _liveness(what: str, answer: Liveness) -> list[str]:
         return [f"whether {what} can go on for ever is unknown: the search was cut off"]
     told = "may go on for ever" if answer.known else "cannot go on for ever"
     lines = [f"{what} {told}{':' if answer.reasons else ''}"]
-    lines += [f"  {each}" for each in answer.reasons]
+    lines += [line for why in answer.reasons for line in _with_page(f"  {why}", why, "    ")]
     others = {name: known for name, known in answer.readings.items() if known != answer.known}
     return [*lines, *(f"  under the reading {name!r} it {MAY[k]}" for name, k in others.items())]
+
+
+def _with_page(line: str, sentence: str, indent: str) -> list[str]:
+    """A line, and under it where its sentence is explained."""
+    gap = gap_said(sentence)
+    return [line] if gap is None else [line, f"{indent}see: {page_command(gap.name)}"]
 
 
 def _mending(row: Row) -> list[str]:
@@ -252,7 +260,7 @@ def _mending(row: Row) -> list[str]:
 
 def _explanation(row: Row, answer: ModelAnswer, poll: Liveness, mending: list[str]) -> list[str]:
     lines = [f"{row.name}: a stale read is {answer.verdict} ({answer.seconds:.3f} s)"]
-    lines += [f"note: {note}" for note in answer.notes]
+    lines += [line for note in answer.notes for line in _with_page(f"note: {note}", note, "  ")]
     lines += [
         f"under the reading {name!r} it is {word}"
         for name, word in answer.readings.items()
@@ -272,7 +280,8 @@ def _execution(answer: ModelAnswer) -> list[str]:
     if answer.witness is not None:
         lines += ["", f"An execution with a stale read ({answer.question}):"]
         lines += [f"  {step}" for step in answer.witness]
-        lines += ["", "What is missing:", *(f"  {gap}" for gap in answer.missing)]
+        lines += ["", "What is missing:"]
+        lines += [line for gap in answer.missing for line in _with_page(f"  {gap}", gap, "    ")]
     for question, chain in answer.chains.items():
         lines += ["", f"What orders the store before the read ({question}):"]
         lines += [f"  {number}. {edge}" for number, edge in enumerate(chain, start=1)]

@@ -12,6 +12,12 @@ from itertools import pairwise
 from sbo_verify.model.axioms import Orders
 from sbo_verify.model.bulk import ISSUED, SOURCES_READ
 from sbo_verify.model.events import Event, EventKind, Proxy
+from sbo_verify.model.gaps import (
+    NON_COHERENT_LOAD,
+    NOT_WAITED_FOR,
+    ORDERED_NO_FURTHER,
+    PROXY_FENCE_MISSING,
+)
 from sbo_verify.model.relation import Relation, bits
 from sbo_verify.model.search import Witness
 from sbo_verify.model.steps import Edge, Step
@@ -234,20 +240,15 @@ def _gap(orders: Orders, write: int, read: int) -> str:
     if (write, read) in base:
         proxies = [e.proxy for e in (events[write], events[read]) if e.proxy is not Proxy.GENERIC]
         if Proxy.NON_COHERENT in proxies:
-            return f"{ends[1]} is outside the model: nothing orders a non-coherent load"
-        return (
-            f"{ends[0]} precedes {ends[1]} in base causality order, but not in proxy-preserved "
-            f"base causality order: a fence.proxy.async for the {events[read].proxy.value} access "
-            "is missing between them, in the CTA of that access"
+            return NON_COHERENT_LOAD.sentence.format(read=ends[1])
+        return PROXY_FENCE_MISSING.sentence.format(
+            write=ends[0], read=ends[1], proxy=events[read].proxy.value
         )
     last = _last_reached(orders, write)
     if not last:
-        return (
-            f"nothing waits for {ends[0]}: it precedes no event of any thread, "
-            f"so that {ends[1]} may come first"
-        )
+        return NOT_WAITED_FOR.sentence.format(write=ends[0], read=ends[1])
     names = "; ".join(f"{actor(orders, i)}: {label(events[i])}" for i in last)
-    return f"{ends[0]} is ordered before {names}, and no further: not before {ends[1]}"
+    return ORDERED_NO_FURTHER.sentence.format(write=ends[0], last=names, read=ends[1])
 
 
 def _last_reached(orders: Orders, write: int) -> list[int]:

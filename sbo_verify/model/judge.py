@@ -16,6 +16,7 @@ from typing import Any
 from sbo_verify import protocol
 from sbo_verify.model import explain
 from sbo_verify.model.condition import Not
+from sbo_verify.model.gaps import USED_BEFORE_COMPLETE
 from sbo_verify.model.hand_over import FRESH, queries
 from sbo_verify.model.litmus import read_file
 from sbo_verify.model.liveness import Liveness, liveness_of
@@ -30,11 +31,6 @@ from sbo_verify.protocols.signal_publish.steps import steps
 from sbo_verify.verdict import ModelVerdict
 from sbo_verify.vocabulary import Kind
 
-UNDEFINED = (
-    "the bulk copy and the read of its destination are not ordered either way: the PTX ISA calls "
-    "the use of a destination before its copy is complete undefined behaviour, not only a weak "
-    "outcome (cp.async.bulk)"
-)
 OUTSIDE = "ld.global.nc is outside the model; counted as Allowed (PTX ISA, ld.global.nc)"
 
 
@@ -131,7 +127,7 @@ def judge(  # noqa: PLR0913 - the program, its setting and how long to look
     notes = [OUTSIDE] if Kind.LOAD_NC in loads else []
     if witness:
         if explain.used_before_complete(witness, query.asked_thread, query.register, FRESH):
-            notes.append(UNDEFINED)
+            notes.append(USED_BEFORE_COMPLETE.sentence)
         gaps = explain.missing(witness, query.asked_thread, query.register, FRESH)
         missing = list(dict.fromkeys(gaps))
     chains: dict[str, list[Edge]] = {}

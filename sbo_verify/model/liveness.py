@@ -19,6 +19,7 @@ from functools import partial
 from sbo_verify.model import axioms
 from sbo_verify.model.coherence import choose_under
 from sbo_verify.model.condition import Both
+from sbo_verify.model.gaps import POLL_NEVER_SEES
 from sbo_verify.model.program import (
     Barrier,
     Branch,
@@ -156,8 +157,9 @@ def _spins_on(witness: Witness, thread: int) -> list[str]:
                 f"{name} then reads for ever"
             )
         reasons += [
-            f"{event.text!r} of {name} and {s.events[w].text!r} are not morally strong: the read "
-            "may never see that write"
+            POLL_NEVER_SEES.sentence.format(
+                poll=f"{event.text!r} of {name}", write=repr(s.events[w].text)
+            )
             for w in later
         ]
     return reasons or [f"nothing that {name} repeats can end its loop"]
