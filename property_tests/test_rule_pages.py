@@ -66,6 +66,11 @@ def test_every_rule_has_a_page_of_its_own(name: str, capsys: pytest.CaptureFixtu
     assert "Source: " in printed
 
 
+def test_inspect_names_the_page_of_what_it_found(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(ROOT / "property_tests/inspected/bulk_read_release.ptx")]) == 1
+    assert "\n    see: sbo-verify rule signal-after-read-wait\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_no_document_has_a_page_of_a_rule_that_is_gone(document: str) -> None:
     text = (rule_pages.documents() / document).read_text()

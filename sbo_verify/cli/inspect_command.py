@@ -11,9 +11,10 @@ import click
 from sbo_verify import __version__
 from sbo_verify.cli.commands import app
 from sbo_verify.cli.options import as_json
+from sbo_verify.cli.rule_pages import page_command
 from sbo_verify.compiled.inspection.files import Inspection, UnknownKernelError, inspect_ptx
 from sbo_verify.compiled.inspection.handoffs import HandOff, HandOffVerdict
-from sbo_verify.compiled.inspection.rules import RULES
+from sbo_verify.compiled.inspection.rules import RULES, Rule
 from sbo_verify.compiled.inspection.sarif import inspection_data, message, sarif
 from sbo_verify.compiled.inspection.source import Unclobbered, unclobbered
 from sbo_verify.compiled.inspection.text import Module, Op
@@ -48,8 +49,8 @@ def inspect_command(
       sbo-verify inspect kernel.ptx
       sbo-verify inspect kernel.ptx kernel.cu --kernel epilogue --sarif findings.sarif
 
-    Exits with 1 on a finding, 2 where it cannot tell, 0 otherwise. docs/inspect.md explains every
-    rule, and what is taken for a signal.
+    Exits with 1 on a finding, 2 where it cannot tell, 0 otherwise. `sbo-verify rule` explains
+    every rule; docs/inspect.md, too, what is taken for a signal.
     """  # noqa: D301 - click keeps the lines behind a backspace
     inspections: list[tuple[str, Inspection]] = []
     sources: list[tuple[str, Unclobbered]] = []
@@ -134,7 +135,8 @@ def _print(
     for path, each in sources:
         rule = RULES["asm-without-memory-clobber"]
         click.echo(f"{path}:{each.line}: {rule.name}: {rule.summary}")
-        click.echo(f"    {each.text}\n    why: {rule.why}\n    mend: {rule.mend}")
+        click.echo(f"    {each.text}")
+        _explain(rule)
 
 
 def _print_hand_off(path: str, module: Module, hand_off: HandOff) -> None:
@@ -148,7 +150,7 @@ def _print_hand_off(path: str, module: Module, hand_off: HandOff) -> None:
         click.echo(f"  {_where(path, module, broken.op)}: {rule.name}: {message(broken)}")
         if broken.cause is not None:
             click.echo(f"    with {_where(path, module, broken.cause)} {broken.cause.mnemonic}")
-        click.echo(f"    why: {rule.why}\n    mend: {rule.mend}")
+        _explain(rule)
     for why in hand_off.unknown:
         click.echo(f"  cannot tell: {why}")
     if hand_off.verdict is HandOffVerdict.ORDERED:
@@ -156,6 +158,10 @@ def _print_hand_off(path: str, module: Module, hand_off: HandOff) -> None:
         click.echo(f"  by: {', '.join(filter(None, (by, f'{op.mnemonic} (PTX line {op.line})')))}")
     for note in hand_off.provided:
         click.echo(f"  provided that {note}")
+
+
+def _explain(rule: Rule) -> None:
+    click.echo(f"    why: {rule.why}\n    mend: {rule.mend}\n    see: {page_command(rule.name)}")
 
 
 def _where(path: str, module: Module, op: Op) -> str:
