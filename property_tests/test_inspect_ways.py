@@ -121,13 +121,13 @@ CASES = {
         ),
         CANNOT_TELL,
     ),
-    "an arrival is no barrier that is followed": (
+    "an arrival tells those that wait": (
         (
             *only(THREAD_0, STORE, "bar.arrive 1, 128;"),
             *only("%p1", "bar.sync 1, 128;"),
             *only(THREAD_64, RELEASE),
         ),
-        CANNOT_TELL,
+        ORDERED,
     ),
     "every thread publishes for itself": ((STORE, RELEASE), CANNOT_TELL),
     "a call may do anything": (

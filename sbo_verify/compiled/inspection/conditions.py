@@ -69,8 +69,10 @@ class Conditions:
         head, *words = op.mnemonic.split(".")
         if head == "setp" and words and (found := self._compared(op, words, value)) is not None:
             return found
-        if head == "not" and "pred" in words:
-            return self.of(op.operands[1]).negated()
+        if head == "mov" or (head == "not" and "pred" in words):
+            inner = self.of(op.operands[1])
+            # A copy of what may change later is not the same condition then.
+            return plain if inner.leaves else inner if head == "mov" else inner.negated()
         if head in {"and", "or"} and "pred" in words:
             parts = tuple(self.of(each) for each in op.operands[1:])
             key, leaves = (

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from sbo_verify.compiled.inspection.events import Event, Part
 from sbo_verify.compiled.inspection.function import Read
 from sbo_verify.compiled.inspection.handoffs import HandOff, Side
+from sbo_verify.compiled.inspection.joins import JOINING
 from sbo_verify.compiled.inspection.values import defined
 from sbo_verify.compiled.inspection.ways import State
 from sbo_verify.vocabulary import Kind
@@ -36,11 +37,11 @@ def judge_poll(read: Read, polls: list[Event], stored: Iterable[str] | None) -> 
     reads = [
         each
         for each in read.events.of(Part.READ, Part.BULK_READ)
-        if any(read.graph.leads(poll.op, each.op) for poll in polls)
+        if any(read.joins.leads(poll.op, each.op) for poll in polls)
         and (stored is None or not each.buffer or each.buffer in set(stored))
     ]
     # What is read before the poll in its turn is not what this poll lets through.
-    reads = [e for e in reads if any(read.graph.before(p.op, e.op) for p in polls)] or reads
+    reads = [e for e in reads if any(read.joins.before(p.op, e.op) for p in polls)] or reads
     # Other words of the signal's buffer are other signals, unless they are all that is read.
     elsewhere = [each for each in reads if not each.buffer or each.buffer != polls[0].buffer]
     reads = elsewhere or reads
@@ -50,12 +51,13 @@ def judge_poll(read: Read, polls: list[Event], stored: Iterable[str] | None) -> 
     hand_off = HandOff(read.function.name, Side.POLL, strongest.op, [each.op for each in reads])
     hand_off.ordering = [
         each.op
-        for each in read.events.of(Part.FENCE, Part.PROXY_FENCE, Part.BARRIER)
-        if any(read.graph.before(poll.op, each.op) for poll in polls)
-        and any(read.graph.before(each.op, data.op) for data in reads)
+        for each in read.events.of(Part.FENCE, Part.PROXY_FENCE, *JOINING)
+        if any(read.joins.before(poll.op, each.op) for poll in polls)
+        and any(read.joins.before(each.op, data.op) for data in reads)
     ]
-    for data in read.first_of_each(reads):
-        followed = read.following(data, *polls)
+    first = read.first_of_each(reads)
+    followed = read.following(first, *polls)
+    for data in first:
         if followed.given_up:
             hand_off.doubt(f"line {data.op.line}: not followed: {followed.given_up}")
         for state in followed.ways.states(data):
@@ -89,15 +91,15 @@ def _judge_non_coherent(
 
 
 def _judge(read: Read, hand_off: HandOff, polls: list[Event], data: Event, state: State) -> None:
-    near = [poll for poll in polls if read.graph.before(poll.op, data.op)]
+    near = [poll for poll in polls if read.joins.before(poll.op, data.op)]
     relevant = near or polls
-    lines = {poll.op.line for poll in relevant}
-    gave_up = [line for what, line in state.own if what == "t" and line in lines]
+    lines = {poll.op.place: poll.op.line for poll in relevant}
+    gave_up = [place for what, place in state.own if what == "t" and place in lines]
     if gave_up:
         hand_off.doubt(
-            f"line {gave_up[0]}: the poll may give up, and the data is read all the same"
+            f"line {lines[gave_up[0]]}: the poll may give up, and the data is read all the same"
         )
-    if any(what == "t" for what, _ in _given_up(read, relevant)):
+    if _may_give_up(read, relevant):
         note = "what follows a poll that gave up does not use the data"
         if note not in hand_off.provided:
             hand_off.provided.append(note)
@@ -116,29 +118,25 @@ def _judge(read: Read, hand_off: HandOff, polls: list[Event], data: Event, state
         _not_told(read, hand_off, relevant, data, state)
 
 
-def _given_up(read: Read, polls: list[Event]) -> Iterator[tuple[str, int]]:
+def _may_give_up(read: Read, polls: list[Event]) -> bool:
+    """Whether a poll's loop ends for another reason than the signal too."""
     for poll in polls:
-        loop = read.graph.loop_of(poll.op)
-        if loop is None:
-            continue
+        loop = read.graph.loop_of(poll.op) or frozenset[int]()
         tests = read.events.tested_by[id(poll.op)]
         for number in loop:
             block = read.graph.blocks[number]
             leaves = any(each not in loop for each in block.successors)
-            if (
-                leaves
-                and block.branch
-                and block.branch.guard
-                and block.branch.guard[0] not in tests
-            ):
-                yield "t", poll.op.line
+            guard = block.branch.guard if block.branch else None
+            if leaves and guard and guard[0] not in tests:
+                return True
+    return False
 
 
 def _not_told(read: Read, hand_off: HandOff, polls: list[Event], data: Event, state: State) -> None:
     """A thread that reads without having polled or passed a barrier behind a poll."""
     if all(read.apart(poll, state) for poll in polls):
         return
-    other = [op for poll in polls for op in read.unmodelled(poll, data)]
+    other = [op for poll in polls if (op := read.unmodelled(poll, data)) is not None]
     pollers = 0
     for poll in polls:
         pollers |= read.ways.mask(poll)
@@ -162,6 +160,8 @@ def _judge_word(read: Read, hand_off: HandOff, data: Event, polls: list[Event], 
         for each in read.events.of(Part.PUBLISH)
     ):
         hand_off.doubt("the scope is narrow, and whether the publish is inside it is not known")
+    elif word == "around":
+        hand_off.doubt(f"line {data.op.line}: a way leads to this read around the poll")
     elif word in _WORDS:
         hand_off.add(_WORDS[word], polls[0].op, data.op)
     elif data.part is Part.BULK_READ and word != "proxied":

@@ -8,6 +8,7 @@ buffer is a publish. Source: PTX ISA 9.0, "Memory Consistency Model", "Asynchron
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -31,6 +32,10 @@ class Part(StrEnum):
     ARRIVE = "arrive"
     CLUSTER_ARRIVE = "cluster arrive"
     CLUSTER_WAIT = "cluster wait"
+    WARP_BARRIER = "warp barrier"
+    MBARRIER_INIT = "mbarrier init"
+    MBARRIER_ARRIVE = "mbarrier arrive"
+    MBARRIER_WAIT = "mbarrier wait"
     OTHER_SYNC = "other synchronization"
     PUBLISH = "publish"
     POLL = "poll"
@@ -48,7 +53,6 @@ class Event:
     instruction: Instruction | None = None
     buffer: str = ""
     address: str = ""
-    barrier: str = ""
 
 
 @dataclass
@@ -68,7 +72,7 @@ class Events:
 _SILENT = re.compile(
     r"(mma|wmma|ldmatrix|movmatrix|tex|tld4|suld|txq|griddepcontrol|createpolicy|applypriority"
     r"|discard|prefetchu|cp\.async\.bulk\.prefetch|fence\.(proxy\.tensormap|mbarrier_init)"
-    r"|mbarrier\.(inval|init)|nanosleep|istypep|tensormap|trap|brkpt|stacksave|stackrestore|alloca"
+    r"|nanosleep|istypep|tensormap|trap|brkpt|stacksave|stackrestore|alloca"
     r"|bmsk|szext|tanh|dp2a|dp4a|vset|vadd|vsub|vmin|vmax|wgmma|tcgen05\.(ld|alloc|dealloc)|clusterlaunchcontrol)\b"
 )
 _SILENT_CALLS = ("vprintf", "__assertfail", "malloc", "free")
@@ -101,7 +105,7 @@ def events_of(
             part = Part.POLL
         elif part is Part.STORE and _one_word(each) and each.buffer in buffers:
             part = Part.PUBLISH
-        event = Event(each.op, part, each.instruction, each.buffer, each.address, each.barrier)
+        event = Event(each.op, part, each.instruction, each.buffer, each.address)
         found.all.append(event)
         if part is Part.POLL:
             found.tested_by[id(each.op)] = taint.of(each.op)
@@ -126,16 +130,66 @@ def _event(
             name.strip() in harmless_calls or name.strip() in _SILENT_CALLS for name in op.operands
         )
         return None if harmless else Event(op, Part.UNREAD)
-    if op.mnemonic.startswith("cp.reduce.async.bulk"):
-        return _memory(op, Part.BULK_STORE, Instruction(Kind.BULK_STORE), values)
-    if re.match(r"(bar|barrier\.cta|barrier)\.arrive\b", op.mnemonic):
-        return Event(op, Part.ARRIVE, barrier=_barrier_name(op, values))
+    special = next((read for words, read in _SPECIAL if words.match(op.mnemonic)), None)
+    if special is not None:
+        return special(op, values)
     try:
         instruction = parse(op.mnemonic, op.operands[0] if op.operands else "")
     except (UnknownInstructionError, ValueError):
         sync = op.mnemonic.startswith(_SYNC)
         return Event(op, Part.OTHER_SYNC if sync else Part.UNREAD)
     return None if instruction is None else _known(op, instruction, values, in_shared)
+
+
+def _small_copy(op: Op, values: Values) -> Event | None:
+    """`cp.async`: an ordinary read of the data; what it writes is shared memory.
+
+    Its groups order nothing else.
+    """
+    words = op.mnemonic.split(".")[2:]
+    if words[:1] in (["ca"], ["cg"]) and len(op.operands) > 1:
+        instruction = Instruction(Kind.LOAD, Order.WEAK, None, Space.GLOBAL)
+        found = values.address(op.operands[1])
+        buffer = found.base if found else ""
+        return Event(op, Part.READ, instruction, buffer, op.operands[1])
+    grouped = words[:1] in (["commit_group"], ["wait_group"], ["wait_all"])
+    return None if grouped else Event(op, Part.OTHER_SYNC)
+
+
+_MBARRIER = {
+    "init": Part.MBARRIER_INIT,
+    "arrive": Part.MBARRIER_ARRIVE,
+    "test_wait": Part.MBARRIER_WAIT,
+    "try_wait": Part.MBARRIER_WAIT,
+}
+
+
+def _mbarrier(op: Op, values: Values) -> Event | None:
+    """One operation on an mbarrier; expecting bytes of a copy is no arrival."""
+    words = op.mnemonic.split(".")
+    if words[1] in {"inval", "expect_tx", "complete_tx", "pending_count"}:
+        return None
+    part = _MBARRIER.get(words[1], Part.OTHER_SYNC)
+    if "noComplete" in words:
+        part = Part.OTHER_SYNC
+    order = Order.RELAXED if "relaxed" in words else None
+    return _memory(op, part, Instruction(Kind.MBARRIER_ARRIVE, order), values)
+
+
+def _bulk_reduce(op: Op, values: Values) -> Event:
+    return _memory(op, Part.BULK_STORE, Instruction(Kind.BULK_STORE), values)
+
+
+def _arrive(op: Op, _values: Values) -> Event:
+    return Event(op, Part.ARRIVE)
+
+
+_SPECIAL: tuple[tuple[re.Pattern[str], Callable[[Op, Values], Event | None]], ...] = (
+    (re.compile(r"cp\.reduce\.async\.bulk"), _bulk_reduce),
+    (re.compile(r"(bar|barrier\.cta|barrier)\.arrive\b"), _arrive),
+    (re.compile(r"cp\.async\.(?!bulk)"), _small_copy),
+    (re.compile(r"mbarrier\."), _mbarrier),
+)
 
 
 _PARTS = {
@@ -145,12 +199,9 @@ _PARTS = {
     Kind.PROXY_FENCE: Part.PROXY_FENCE,
     Kind.CTA_BARRIER: Part.BARRIER,
     Kind.CTA_BARRIER_RED: Part.BARRIER,
-    Kind.WARP_BARRIER: Part.OTHER_SYNC,
+    Kind.WARP_BARRIER: Part.WARP_BARRIER,
     Kind.CLUSTER_ARRIVE: Part.CLUSTER_ARRIVE,
     Kind.CLUSTER_WAIT: Part.CLUSTER_WAIT,
-    Kind.MBARRIER_ARRIVE: Part.OTHER_SYNC,
-    Kind.MBARRIER_EXPECT: Part.OTHER_SYNC,
-    Kind.MBARRIER_WAIT: Part.OTHER_SYNC,
     Kind.BULK_STORE: Part.BULK_STORE,
     Kind.TENSOR_STORE: Part.BULK_STORE,
     Kind.BULK_LOAD: Part.BULK_READ,
@@ -169,8 +220,8 @@ def _known(  # noqa: PLR0911 - one return for each kind
     part = _PARTS.get(instruction.kind)
     if part is None:
         return None
-    if part is Part.BARRIER:
-        return Event(op, part, instruction, barrier=_barrier_name(op, values))
+    if part in {Part.BARRIER, Part.WARP_BARRIER}:
+        return Event(op, part, instruction)
     event = _memory(op, part, instruction, values)
     if event.buffer.startswith("__local_depot"):
         return None
@@ -203,16 +254,6 @@ def source_buffer(event: Event, values: Values) -> str:
     addresses = [each for each in event.op.operands if each.startswith("[")]
     found = values.address(addresses[1]) if len(addresses) > 1 else None
     return found.base if found else ""
-
-
-def _barrier_name(op: Op, values: Values) -> str:
-    position = 1 if ".red" in op.mnemonic else 0
-    if len(op.operands) <= position:
-        return "0"
-    value = values.of(op.operands[position])
-    if value is None or not stable(value):
-        return op.operands[position]
-    return value.text if isinstance(value, Term) else str(int(value.numbers[0]))
 
 
 class _Taint:

@@ -11,18 +11,21 @@ from typing import TypeVar
 from sbo_verify.compiled.inspection.events import Event
 from sbo_verify.vocabulary import Kind, Order, Scope, Space
 
-# (what, PTX line): "s" a tile store, "o" earlier ones of the same instruction, "h" a write to
-# shared memory, "p" a poll, "t" a poll that was given up; `turn` says whether a barrier stood
-# behind it in the same turn of the loop.
+# (what, place of the instruction): "s" a tile store, "o" earlier ones of the same instruction,
+# "h" a write to shared memory, "p" a poll, "t" a poll that was given up, "w" an mbarrier that was
+# asked; "q" is "s" of those threads alone that a warp barrier joined. The third word says whether a
+# barrier stood behind it in the same turn of the loop.
 Key = tuple[str, int]
 SeenKey = tuple[str, int, bool]
+# What a meeting tells of each fact, and whether it is of this turn.
+Told = tuple[str, bool]
 Literal = tuple[str, bool, frozenset[str]]
 _AnyKey = TypeVar("_AnyKey", Key, SeenKey)
 
 # From bad to good. "committed N" has N newer groups behind it.
 _COMMITTED = [f"committed {newer}" for newer in range(9)]
 STORE_RANK = ["issued", *_COMMITTED, "read", "done", "narrow", "released"]
-POLL_RANK = ["weak", "volatile", "relaxed", "narrow", "acquired", "proxied"]
+POLL_RANK = ["around", "weak", "volatile", "relaxed", "narrow", "acquired", "proxied"]
 SHARED_RANK = ["dirty", "fenced"]
 _RANK = {
     word: rank for ranks in (STORE_RANK, POLL_RANK, SHARED_RANK) for rank, word in enumerate(ranks)
@@ -37,16 +40,16 @@ def worse(first: str, second: str) -> str:
 
 def passed_on(what: str, word: str) -> str:
     """What a barrier tells others: a store's release is the releasing thread's alone."""
-    return "done" if word in {"narrow", "released"} and what in "so" else word
+    return "done" if word in {"narrow", "released"} and what in "soq" else word
 
 
-def issue(own: dict[Key, str], line: int) -> None:
+def issue(own: dict[Key, str], place: int) -> None:
     """A bulk store is issued; what the same instruction stored before is kept apart."""
-    before = own.get(("s", line))
+    before = own.get(("s", place))
     if before is not None:
-        older = own.get(("o", line), before)
-        own["o", line] = worse(older, before)
-    own["s", line] = "issued"
+        older = own.get(("o", place), before)
+        own["o", place] = worse(older, before)
+    own["s", place] = "issued"
 
 
 def commit(own: dict[Key, str]) -> None:
@@ -93,7 +96,7 @@ def fence(own: dict[Key, str], seen: dict[SeenKey, str], event: Event) -> None:
 
 def _change(facts: MutableMapping[_AnyKey, str], after: Mapping[str, str]) -> None:
     for key, word in facts.items():
-        store = word == "narrow" and key[0] in "so"
+        store = word == "narrow" and key[0] in "soq"
         facts[key] = after.get("narrow store" if store else word, word)
 
 

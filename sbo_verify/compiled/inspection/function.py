@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from sbo_verify.compiled.inspection.conditions import Conditions
 from sbo_verify.compiled.inspection.events import Event, Events, Part, events_of
-from sbo_verify.compiled.inspection.facts import Literal
 from sbo_verify.compiled.inspection.graph import Graph, graph_of
+from sbo_verify.compiled.inspection.joins import JOINING, Joins, joins_of
+from sbo_verify.compiled.inspection.phases import follow_mbarriers
 from sbo_verify.compiled.inspection.text import Function, Module, Op
 from sbo_verify.compiled.inspection.values import ALL_THREADS, WARP, Values
-from sbo_verify.compiled.inspection.ways import GivenUpError, State, Ways, follow
+from sbo_verify.compiled.inspection.walker import Budget, Forgetting, follow, visits
+from sbo_verify.compiled.inspection.walker import Function as Followed
+from sbo_verify.compiled.inspection.ways import GivenUpError, State, Ways, of_the_cta
 
-# A condition with one of these in it is not the same for all threads of a CTA.
-_ORDERING = {
-    *(Part.COMMIT, Part.WAIT, Part.FENCE, Part.PROXY_FENCE, Part.BARRIER, Part.ARRIVE),
-    *(Part.CLUSTER_ARRIVE, Part.CLUSTER_WAIT),
-}
-_PER_THREAD = ("tid", "laneid", "warpid", "elect", "shfl", "?")
+ORDERING = {*JOINING, Part.COMMIT, Part.WAIT, Part.FENCE, Part.PROXY_FENCE}
+LEAST_BUDGET = 40_000
 
 
 @dataclass
@@ -29,51 +29,65 @@ class Read:
     """
 
     function: Function
-    graph: Graph
-    values: Values
     events: Events
-    conditions: Conditions
-    threads: int
+    values: Values
+    followed: Followed
     ways: Ways = field(default_factory=Ways)
     given_up: str = ""
+    _ordering: list[list[int]] = field(default_factory=list)
+    _behind: dict[tuple[int, Part], Read] = field(default_factory=dict)
 
-    def following(self, *events: Event) -> Read:
-        """The same function with the states at `events` and whatever may order them.
+    @property
+    def graph(self) -> Graph:
+        """Its control flow."""
+        return self.followed.graph
+
+    @property
+    def joins(self) -> Joins:
+        """Where its threads meet."""
+        return self.followed.joins
+
+    def following(self, targets: Sequence[Event], *others: Event) -> Read:
+        """The same function with the states on the ways to `targets`, as far as `others` matter.
 
         Facts of other stores and polls would only multiply the states.
         """
-        wanted = {id(each.op) for each in events}
-        kept = [e for e in self.events.all if id(e.op) in wanted or e.part in _ORDERING]
+        wanted = {id(each.op) for each in (*targets, *others)}
+        kept = [e for e in self.events.all if id(e.op) in wanted or e.part in ORDERING]
         chosen = Events(kept, self.events.tested_by)
         try:
-            ways = follow(self.graph, chosen, self.conditions, self.threads)
+            ways = follow(self.followed, chosen, (*targets, *others))
         except GivenUpError as error:
             return replace(self, given_up=str(error))
         return replace(self, ways=ways)
 
-    def first_of_each(self, events: list[Event]) -> list[Event]:
+    def behind(self, first: Event, part: Part) -> Read:
+        """The states that come from one store to all events of a part."""
+        key = (first.op.place, part)
+        if key not in self._behind:
+            self._behind[key] = self.following(self.events.of(part), first)
+        return self._behind[key]
+
+    def first_of_each(self, events: Iterable[Event]) -> list[Event]:
         """One of those that follow each other in a block with nothing that orders between."""
+        if not self._ordering:
+            self._ordering = [[] for _ in self.graph.blocks]
+            for each in self.events.all:
+                block, index = self.graph.home[id(each.op)]
+                if each.part in ORDERING:
+                    self._ordering[block].append(index)
         found: dict[tuple[object, ...], Event] = {}
         for event in events:
             block, index = self.graph.home[id(event.op)]
-            here = [
-                self.graph.home[id(each.op)][1]
-                for each in self.events.all
-                if each.part in _ORDERING and self.graph.home[id(each.op)][0] == block
-            ]
-            between = sum(place < index for place in here)
+            between = bisect(self._ordering[block], index)
             kind = event.instruction.kind if event.instruction else None
             key = (block, between, kind, event.part, event.buffer, event.op.guard)
             found.setdefault(key, event)
         return list(found.values())
 
-    def unmodelled(self, first: Event, second: Event) -> list[Op]:
-        """What stands between two instructions and may join threads in a way not followed here."""
-        return [
-            each.op
-            for each in self.events.of(Part.OTHER_SYNC, Part.ARRIVE)
-            if self.graph.leads(first.op, each.op) and self.graph.leads(each.op, second.op)
-        ]
+    def unmodelled(self, first: Event, second: Event) -> Op | None:
+        """What may join the threads of two instructions in a way not followed here."""
+        return self.joins.between(first.op, second.op)
 
     def unread(self, event: Event) -> list[Op]:
         """Instructions with no word on the way to an event or behind it: they may do anything."""
@@ -95,18 +109,13 @@ class Read:
     def apart(self, event: Event, state: State) -> bool:
         """Whether the state's CTA never executes `event`: a condition on the whole CTA differs."""
         opposite = {(key, not positive, leaves) for key, positive, leaves in state.literals}
-        return any(_of_the_cta(each) for each in self.ways.literals(event) & opposite)
+        return any(of_the_cta(each) for each in self.ways.literals(event) & opposite)
 
 
 def one_warp(mask: int) -> bool:
     """Whether all threads of a mask are of one warp."""
     first = (mask & -mask).bit_length() - 1
     return mask >> (first // WARP * WARP + WARP) == 0
-
-
-def _of_the_cta(literal: Literal) -> bool:
-    key, _, leaves = literal
-    return not leaves and not any(word in key for word in _PER_THREAD)
 
 
 def read_function(module: Module, function: Function, harmless: Iterable[str]) -> Read:
@@ -126,7 +135,18 @@ def read_function(module: Module, function: Function, harmless: Iterable[str]) -
     if not flat:
         # Then %tid.x names no single thread, and two of one number are never taken for one.
         values = Values([], flat=False)
-    return Read(function, graph, values, events, Conditions(values), threads)
+    conditions = Conditions(values)
+    forgetting = Forgetting(graph, conditions)
+    budget = Budget(max(LEAST_BUDGET, len(ops)))
+    followed = Followed(graph, conditions, forgetting, Joins(graph), threads, budget)
+    try:
+        ways = visits(followed, events)
+    except GivenUpError as error:
+        return Read(function, events, values, followed, given_up=str(error))
+    coming = {id(each.op): ways.coming(each) for each in events.all}
+    joins = joins_of(graph, values, events, coming, threads)
+    follow_mbarriers(joins, values, events, coming)
+    return Read(function, events, values, replace(followed, joins=joins), ways)
 
 
 def op_reads(op: Op, names: tuple[str, ...]) -> bool:

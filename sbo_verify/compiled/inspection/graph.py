@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from sbo_verify.compiled.inspection.reaching import split_registers
 from sbo_verify.compiled.inspection.text import Function, Mark, Op
 from sbo_verify.compiled.ptx import PtxError
 from sbo_verify.vocabulary import Transfer, transfer
@@ -33,13 +34,16 @@ class Block:
 class Graph:
     """A function's blocks, entry first; `loops` are its strongly connected sets of blocks.
 
-    `ahead` has for each block, as bits, the blocks behind it in one turn: no back edge is taken.
+    `ahead` has for each block, as bits, the blocks behind it in one turn: no back edge is taken;
+    `reach` those behind it in any turn. `inner` is the innermost loop around each block.
     """
 
     blocks: list[Block]
     loops: list[frozenset[int]]
     reachable: frozenset[int]
     ahead: list[int]
+    reach: list[int]
+    inner: list[frozenset[int] | None]
     home: dict[int, tuple[int, int]]
 
     def before(self, first: Op, second: Op) -> bool:
@@ -49,20 +53,31 @@ class Graph:
 
     def leads(self, first: Op, second: Op) -> bool:
         """Whether a thread can go from `first` to `second` at all."""
-        (block, _), (other, _) = self.home[id(first)], self.home[id(second)]
-        same = any(block in loop and other in loop for loop in self.loops)
-        if same or self.before(first, second):
-            return True
-        return any(self._loop_ahead(loop, other) for loop in self.loops if block in loop)
-
-    def _loop_ahead(self, loop: frozenset[int], other: int) -> bool:
-        return any(self.ahead[each] >> other & 1 for each in loop)
+        block, other = self.home[id(first)][0], self.home[id(second)][0]
+        return self.before(first, second) or bool(self.reach[block] >> other & 1)
 
     def loop_of(self, op: Op) -> frozenset[int] | None:
         """The innermost loop around an instruction."""
-        block, _ = self.home[id(op)]
-        around = [loop for loop in self.loops if block in loop]
-        return min(around, key=len, default=None)
+        return self.inner[self.home[id(op)][0]]
+
+    def always(self, loop: frozenset[int], first: Op | None, through: Iterable[Op]) -> bool:
+        """Whether each way from `first`, or the head, to the end of a turn passes one of some."""
+        inside = sum(1 << each for each in loop)
+        head = max(loop, key=lambda each: (self.ahead[each] & inside).bit_count())
+        start, index = (head, -1) if first is None else self.home[id(first)]
+        places = [self.home[id(op)] for op in through]
+        if any(block == start and place > index for block, place in places):
+            return True
+        walls = {block for block, _ in places}
+        pending, seen = [start], {start}
+        while pending:
+            for following in self.blocks[pending.pop()].successors:
+                if following == head:
+                    return False
+                if following in loop and following not in seen and following not in walls:
+                    seen.add(following)
+                    pending.append(following)
+        return True
 
 
 def graph_of(function: Function) -> Graph:
@@ -71,6 +86,7 @@ def graph_of(function: Function) -> Graph:
     Raises `PtxError` for a branch to nowhere, a label that stands twice and an indirect branch.
     """
     blocks = _blocks(function)
+    _split(blocks)
     reachable, back = _walk(blocks)
     forward = [
         [b for b in block.successors if (number, b) not in back]
@@ -87,7 +103,36 @@ def graph_of(function: Function) -> Graph:
         for number, block in enumerate(blocks)
         for index, op in enumerate([*block.ops, *([block.branch] if block.branch else [])])
     }
-    return Graph(blocks, loops, frozenset(reachable), ahead, home)
+    inner: list[frozenset[int] | None] = [None] * len(blocks)
+    for loop in sorted(loops, key=len, reverse=True):
+        for number in loop:
+            inner[number] = loop
+    reach = _reach(blocks, order, ahead)
+    return Graph(blocks, loops, frozenset(reachable), ahead, reach, inner, home)
+
+
+def _split(blocks: Sequence[Block]) -> None:
+    """Give the values of registers that are written more than once names of their own."""
+    ops = [[*each.ops, *([each.branch] if each.branch else [])] for each in blocks]
+    split_registers(ops, [each.successors for each in blocks])
+    for block, new in zip(blocks, ops, strict=True):
+        block.branch = new.pop() if block.branch is not None else None
+        block.ops = new
+
+
+def _reach(blocks: Sequence[Block], order: Sequence[int], ahead: Sequence[int]) -> list[int]:
+    """The blocks that can follow each, over back edges too."""
+    reach = list(ahead)
+    changed = True
+    while changed:
+        changed = False
+        for number in order:
+            found = reach[number]
+            for following in blocks[number].successors:
+                found |= reach[following] | 1 << following
+            changed |= found != reach[number]
+            reach[number] = found
+    return reach
 
 
 def _blocks(function: Function) -> list[Block]:
@@ -106,27 +151,39 @@ def _blocks(function: Function) -> list[Block]:
         if ended:
             blocks.append(Block())
             ended = False
-        where = transfer(item.mnemonic)
-        if item.mnemonic.startswith("brx"):
-            message = f"PTX line {item.line}: {item.mnemonic}: where it leads is not read"
-            raise PtxError(message)
-        if where is None:
+        if transfer(item.mnemonic) is None and not item.mnemonic.startswith("brx"):
             blocks[-1].ops.append(item)
             continue
         blocks[-1].branch = item
         ended = True
-    for number, block in enumerate(blocks):
-        _join(blocks, number, block, number_of)
+    for number in range(len(blocks)):
+        _join(function, blocks, number, number_of)
     return blocks
 
 
-def _join(blocks: Sequence[Block], number: int, block: Block, number_of: dict[str, int]) -> None:
+def _targets(function: Function, branch: Op) -> tuple[str, ...]:
+    """The labels that a branch may lead to; an indirect one names a list of them."""
+    if transfer(branch.mnemonic) is Transfer.BRANCH:
+        targets = branch.operands[:1]
+    else:
+        targets = function.targets.get(branch.operands[-1], ()) if branch.operands else ()
+    if not targets:
+        message = f"PTX line {branch.line}: {branch.mnemonic}: where it leads is not written"
+        raise PtxError(message)
+    return targets
+
+
+def _join(
+    function: Function, blocks: Sequence[Block], number: int, number_of: dict[str, int]
+) -> None:
+    block = blocks[number]
     branch = block.branch
-    if branch is not None and transfer(branch.mnemonic) is Transfer.BRANCH:
-        if branch.operands[0] not in number_of:
-            message = f"PTX line {branch.line}: a branch to {branch.operands[0]}, which is nowhere"
-            raise PtxError(message)
-        block.taken.append(number_of[branch.operands[0]])
+    if branch is not None and branch.mnemonic.startswith("br"):
+        for target in _targets(function, branch):
+            if target not in number_of:
+                message = f"PTX line {branch.line}: a branch to {target}, which is nowhere"
+                raise PtxError(message)
+            block.taken.append(number_of[target])
     goes_on = branch is None or branch.guard is not None
     if goes_on and number + 1 < len(blocks):
         block.following = number + 1

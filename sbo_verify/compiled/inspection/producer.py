@@ -8,6 +8,7 @@ from sbo_verify.compiled.inspection.events import Event, Part, source_buffer
 from sbo_verify.compiled.inspection.facts import WIDE
 from sbo_verify.compiled.inspection.function import Read
 from sbo_verify.compiled.inspection.handoffs import HandOff, Side
+from sbo_verify.compiled.inspection.joins import JOINING, WARPS
 from sbo_verify.compiled.inspection.text import Op
 from sbo_verify.compiled.inspection.ways import State
 from sbo_verify.vocabulary import Order
@@ -23,7 +24,7 @@ def publishes(read: Read) -> Iterator[tuple[Event, list[Event]]]:
         before = [
             each
             for each in stores
-            if read.graph.leads(each.op, event.op) and not _same_place(each, event)
+            if read.joins.leads(each.op, event.op) and not _same_place(each, event)
         ]
         if before:
             yield event, before
@@ -31,8 +32,9 @@ def publishes(read: Read) -> Iterator[tuple[Event, list[Event]]]:
 
 def judge_unread(read: Read) -> Iterator[HandOff]:
     """Instructions with no word behind tile stores: whether they publish is not known."""
-    stores = read.first_of_each(read.events.of(*_STORES))
-    for event in read.events.of(Part.UNREAD):
+    unread = read.events.of(Part.UNREAD)
+    stores = read.first_of_each(read.events.of(*_STORES)) if unread else []
+    for event in unread:
         before = [each.op for each in stores if read.graph.leads(each.op, event.op)]
         if before:
             hand_off = HandOff(read.function.name, Side.PUBLISH, event.op, before)
@@ -46,7 +48,7 @@ def _same_place(store: Event, signal: Event) -> bool:
 
 def direct(read: Read, store: Event, signal: Event) -> bool:
     """Whether the signal follows the store in one turn of every loop."""
-    return read.graph.before(store.op, signal.op)
+    return read.joins.before(store.op, signal.op)
 
 
 def releases(event: Event) -> bool:
@@ -68,7 +70,7 @@ def judge_publish(read: Read, event: Event, stores: list[Event], others: list[Ev
     hand_off.ordering = _ordering(read, event, stores)
     covered = False
     for store in stores:
-        followed = read.following(store, event)
+        followed = read.behind(store, Part.PUBLISH)
         if followed.given_up:
             hand_off.doubt(f"line {store.op.line}: not followed: {followed.given_up}")
         for state in followed.ways.states(event):
@@ -121,26 +123,24 @@ def _behind(read: Read, event: Event, stores: list[Event], others: list[Event]) 
 
 
 def _ordering(read: Read, event: Event, stores: list[Event]) -> list[Op]:
-    between = read.events.of(
-        Part.WAIT, Part.BARRIER, Part.FENCE, Part.CLUSTER_ARRIVE, Part.CLUSTER_WAIT
-    )
+    between = read.events.of(Part.WAIT, Part.FENCE, *JOINING)
     return [
         each.op
         for each in between
-        if read.graph.before(each.op, event.op)
-        and any(read.graph.before(store.op, each.op) for store in stores)
+        if read.joins.before(each.op, event.op)
+        and any(read.joins.before(store.op, each.op) for store in stores)
     ]
 
 
 def _judge(read: Read, hand_off: HandOff, event: Event, store: Event, state: State) -> bool:
     """Judge one store in one state; True where the state says something of it."""
-    line = store.op.line
-    words = [state.own[key] for key in (("s", line), ("o", line)) if key in state.own]
+    line, place = store.op.line, store.op.place
+    words = [state.own[key] for key in (("s", place), ("o", place)) if key in state.own]
     own = bool(words)
     near = direct(read, store, event)
-    joined = [state.seen[k] for k in (("s", line, True), ("o", line, True)) if k in state.seen]
+    joined = [state.seen[k] for k in (("s", place, True), ("o", place, True)) if k in state.seen]
     if not near:
-        joined += [state.seen[k] for k in (("s", line, False),) if k in state.seen]
+        joined += [state.seen[k] for k in (("s", place, False),) if k in state.seen]
     if not read.alone(store, state):
         if joined:
             words += joined
@@ -151,6 +151,12 @@ def _judge(read: Read, hand_off: HandOff, event: Event, store: Event, state: Sta
         ):
             hand_off.doubt(
                 f"line {line}: every storing thread publishes for itself; "
+                "whether the threshold counts them all is not known"
+            )
+        elif ("q", place, True) in state.seen and _each_warp(read, event, store):
+            words.append(state.seen["q", place, True])
+            hand_off.doubt(
+                f"line {line}: every storing warp publishes for itself; "
                 "whether the threshold counts them all is not known"
             )
         elif not read.apart(store, state):
@@ -164,14 +170,22 @@ def _judge(read: Read, hand_off: HandOff, event: Event, store: Event, state: Sta
 def _all_publish(read: Read, event: Event, store: Event) -> bool:
     """Whether each thread that comes to the publish has stored: one for all could not be told."""
     states = read.ways.states(event)
-    return all(("s", store.op.line) in state.own for state in states)
+    if read.ways.coming(event).elected:
+        return False
+    return all(("s", store.op.place) in state.own for state in states)
+
+
+def _each_warp(read: Read, event: Event, store: Event) -> bool:
+    """Whether some thread of each warp that stores may publish."""
+    storing, publishing = read.ways.mask(store), read.ways.mask(event)
+    return all(publishing & warp for warp in WARPS if storing & warp)
 
 
 def _not_joined(read: Read, hand_off: HandOff, event: Event, store: Event, *, near: bool) -> None:
     other = read.unmodelled(store, event)
-    if other:
+    if other is not None:
         hand_off.doubt(
-            f"line {other[0].line}: {other[0].mnemonic} may join the storing threads "
+            f"line {other.line}: {other.mnemonic} may join the storing threads "
             f"of line {store.op.line} with the publisher"
         )
     elif not near:
@@ -273,7 +287,7 @@ def judge_sources(read: Read, at: Callable[[Op], bool]) -> Iterator[HandOff]:
             and any(read.graph.before(w.op, each.op) for w in before)
         ]
         for write in before:
-            followed = read.following(write, event)
+            followed = read.behind(write, Part.BULK_STORE)
             if followed.given_up:
                 hand_off.doubt(f"line {write.op.line}: not followed: {followed.given_up}")
             for state in followed.ways.states(event):
@@ -290,14 +304,14 @@ def _may_be(write: Event, source: str) -> bool:
 def _judge_source(  # noqa: PLR0913 - one store, one write, one state
     read: Read, hand_off: HandOff, event: Event, write: Event, state: State, *, known: bool
 ) -> None:
-    line = write.op.line
-    words = [state.own["h", line]] if ("h", line) in state.own else []
-    seen = state.seen.get(("h", line, True))
+    line, place = write.op.line, write.op.place
+    words = [state.own["h", place]] if ("h", place) in state.own else []
+    seen = state.seen.get(("h", place, True))
     sure = known and bool(write.buffer)
     if seen is not None:
         words.append(seen)
     elif not read.alone(write, state) and not read.apart(write, state):
-        if sure and not read.unmodelled(write, event):
+        if sure and read.unmodelled(write, event) is None:
             hand_off.add("source-without-barrier", event.op, write.op)
         else:
             hand_off.doubt(

@@ -8,7 +8,8 @@ as NVRTC, nvcc, Triton and CUTLASS leave them. Nothing that is read is executed.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 from sbo_verify.compiled.ptx import PtxError
 
@@ -23,13 +24,17 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """One instruction; `guard` is (register, wanted value) or None. Lines count from 1."""
+    """One instruction; `guard` is (register, wanted value) or None. Lines count from 1.
+
+    `place` counts a function's instructions: a line may hold several.
+    """
 
     line: int
     mnemonic: str
     operands: tuple[str, ...]
     guard: tuple[str, bool] | None = None
     loc: tuple[int, int] | None = None
+    place: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +47,17 @@ class Mark:
 
 @dataclass
 class Function:
-    """A kernel (`entry`) or a function: its body, and the threads of a CTA if it says so."""
+    """A kernel (`entry`) or a function: its body, and the threads of a CTA if it says so.
+
+    `targets` are the lists of labels that its indirect branches name.
+    """
 
     name: str
     entry: bool
     line: int
     body: list[Op | Mark] = field(default_factory=list)
     threads: tuple[int, int, int] | None = None
+    targets: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass
@@ -68,7 +77,7 @@ class Module:
 
 _TOKEN = re.compile(
     r'(?P<space>[ \t\r]+)|(?P<newline>\n)|(?P<comment>//[^\n]*|/\*.*?\*/)|(?P<string>"[^"\n]*")'
-    r'|(?P<open>/\*)|(?P<punct>[{};])|(?P<word>[^\s{};"/]+|/)',
+    r'|(?P<open>/\*)|(?P<punct>[{};])|(?P<word>[^\s{};"/]+|/)|(?P<quote>")',
     re.DOTALL,
 )
 _HEADER = re.compile(r"\.(entry|func)\b(?:\s*\([^)]*\))?\s*([\w$.@]+)")
@@ -78,8 +87,8 @@ _OP = re.compile(r"(?:@(!?)\s*([%\w$]+)\s+)?([a-z][\w.:]*)\s*(.*)", re.DOTALL)
 _REGISTERS = re.compile(r"\.reg\s+(?:\.\w+\s+)+(.*)", re.DOTALL)
 _NAME = re.compile(r"[%A-Za-z_$][\w$]*")
 _LOC = re.compile(r"\.loc\s+(\d+)\s+(\d+)")
-_FILE = re.compile(r'\.file\s+(\d+)\s+"([^"]*)"')
-_SHARED = re.compile(r"^[^\n;]*\.shared\s[^\n;]*?([\w$]+)\s*(?:\[[^\n;]*)?;", re.MULTILINE)
+_FILE = re.compile(r'\.file\s+(\d+)\s+"([^"\n]*)"')
+_PAIRS = (("[", "]"), ("{", "}"), ("(", ")"))
 # Directives that end with their line, not with a semicolon.
 _LINE_DIRECTIVES = (".loc", ".file", ".pragma", ".version", ".target", ".address_size", ".section")
 
@@ -101,14 +110,25 @@ def read_module(text: str) -> Module:
         message = "PTX line 1: no .entry and no .func with a body"
         raise PtxError(message)
     files = {int(number): name for number, name in _FILE.findall(text)}
-    return Module(reader.functions, files, frozenset(_SHARED.findall(text)))
+    return Module(reader.functions, files, frozenset(reader.shared))
+
+
+@dataclass
+class _Block:
+    """An open block: the registers that it renames, and the labels that are its own."""
+
+    number: int
+    registers: dict[str, str] = field(default_factory=dict)
+    labels: set[str] = field(default_factory=set)
+    branches: list[int] = field(default_factory=list)
 
 
 class _Reader:
-    """Statements from tokens; `scopes` holds the renamed registers of each open block."""
+    """Statements from tokens; `blocks` are those that are open."""
 
     def __init__(self) -> None:
         self.functions: list[Function] = []
+        self.shared: set[str] = set()
         self._function: Function | None = None
         self._depth = 0
         self._pending: list[str] = []
@@ -116,13 +136,16 @@ class _Reader:
         self._start = 1
         self._braces = 0
         self._loc: tuple[int, int] | None = None
-        self._scopes: list[dict[str, str]] = []
+        self._blocks: list[_Block] = []
+        self._opened = 0
 
     def read(self, text: str) -> None:
         for token in _TOKEN.finditer(text):
             kind, value = token.lastgroup, token.group()
             if kind == "open":
                 self._refuse(self._line, "a comment that does not end")
+            if kind == "quote":
+                self._refuse(self._line, "a string that does not end")
             if kind == "newline":
                 self._end_of_line()
             elif kind == "punct":
@@ -165,15 +188,21 @@ class _Reader:
 
     def _in_operands(self) -> bool:
         """Inside a statement: a brace is a vector operand, or a list of initial values."""
-        while self._pending and (match := _LABEL.match(" ".join(self._pending))) is not None:
+        while self._pending and (match := _LABEL.match(" ".join(self._pending[:2]))) is not None:
             self._label(match)
         return bool(self._pending)
 
     def _label(self, match: re.Match[str]) -> None:
-        rest = " ".join(self._pending)[match.end() :].strip()
+        """A label, which is its block's own: inline assembly repeats names."""
+        rest = " ".join(self._pending[:2])[match.end() :].strip()
+        name = match[1]
         if self._function is not None:
-            self._function.body.append(Mark(self._start, match[1]))
-        self._pending = [rest] if rest else []
+            block = self._blocks[-1]
+            if self._depth > 1:
+                block.labels.add(name)
+                name = f"{name}'{block.number}"
+            self._function.body.append(Mark(self._start, name))
+        self._pending[:2] = [rest] if rest else []
 
     def _open(self) -> None:
         text = " ".join(self._pending)
@@ -188,7 +217,8 @@ class _Reader:
                 self._refuse(self._start, f"not a directive: {text[:60]!r}")
         self._pending.clear()
         self._depth += 1
-        self._scopes.append({})
+        self._opened += 1
+        self._blocks.append(_Block(self._opened))
         self._loc = None if self._depth == 1 else self._loc
 
     def _close(self) -> None:
@@ -200,19 +230,30 @@ class _Reader:
                 self._refuse(self._start, f"a statement that does not end: {text[:60]!r}")
         self._pending.clear()
         self._depth -= 1
-        self._scopes.pop()
+        self._leave(self._blocks.pop())
         if self._depth == 0 and self._function is not None:
             self.functions.append(self._function)
             self._function = None
 
+    def _leave(self, block: _Block) -> None:
+        """At the end of a block, its branches to labels of its own; the others are outer ones."""
+        body = self._function.body if self._function is not None else []
+        for index in block.branches:
+            op = body[index]
+            if isinstance(op, Op) and op.operands and op.operands[0] in block.labels:
+                target = f"{op.operands[0]}'{block.number}"
+                body[index] = replace(op, operands=(target, *op.operands[1:]))
+            elif self._blocks:
+                self._blocks[-1].branches.append(index)
+
     def _statement(self) -> None:
-        if self._function is None:
-            self._pending.clear()
-            return
-        while (match := _LABEL.match(" ".join(self._pending))) is not None:
-            self._label(match)
+        self._in_operands()
         text = " ".join(self._pending)
         self._pending.clear()
+        if text.startswith(".") and ".shared" in text.split("=")[0].split():
+            self.shared.update(_names(text.split("=")[0]))
+        if self._function is None:
+            return
         if not text:
             return
         if text.startswith("."):
@@ -225,24 +266,44 @@ class _Reader:
         negated, register, mnemonic, operands = match.groups()
         guard = (self._renamed(register), negated != "!") if register else None
         parts = tuple(self._renamed(part) for part in split_operands(operands))
-        self._function.body.append(Op(self._start, mnemonic, parts, guard, self._loc))
+        if any(part.count(opens) != part.count(ends) for part in parts for opens, ends in _PAIRS):
+            self._refuse(self._start, f"brackets that do not match: {text[:60]!r}")
+        body = self._function.body
+        if mnemonic.startswith("bra"):
+            self._blocks[-1].branches.append(len(body))
+        body.append(Op(self._start, mnemonic, parts, guard, self._loc, len(body)))
 
     def _directive(self, text: str) -> None:
         """Registers that an inner block declares are its own: inline assembly repeats names."""
+        if self._function is not None and text.startswith(".branchtargets"):
+            mark = self._function.body[-1] if self._function.body else None
+            if isinstance(mark, Mark):
+                names = text.removeprefix(".branchtargets").split(",")
+                self._function.targets[mark.name] = tuple(name.strip() for name in names)
         match = _REGISTERS.match(text)
         if match is not None and self._depth > 1:
+            block = self._blocks[-1]
             for name in _NAME.findall(match[1]):
-                self._scopes[-1][name] = f"{name}'{self._start}"
+                block.registers[name] = f"{name}'{block.number}"
 
     def _renamed(self, text: str) -> str:
-        if not any(self._scopes):
+        scopes = [each.registers for each in self._blocks if each.registers]
+        if not scopes:
             return text
 
         def rename(match: re.Match[str]) -> str:
             name = match.group()
-            return next((s[name] for s in reversed(self._scopes) if name in s), name)
+            return next((s[name] for s in reversed(scopes) if name in s), name)
 
         return _NAME.sub(rename, text)
+
+
+def _names(declaration: str) -> Iterator[str]:
+    """The variables that a declaration such as `.shared .align 4 .b8 a[16], b` names."""
+    for part in declaration.split(","):
+        words = part.split("[")[0].split()
+        if words:
+            yield words[-1]
 
 
 def split_operands(text: str) -> list[str]:

@@ -9,19 +9,15 @@ several instructions write, or that memory was loaded into, is unknown; unknown 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
 
-import numpy as np
-import numpy.typing as npt
-
+from sbo_verify.compiled.inspection.lanes import CTA_THREADS, TID, WARP, Numbers, computed, constant
 from sbo_verify.compiled.inspection.text import Op
 
-CTA_THREADS = 1024
-WARP = 32
 ALL_THREADS = (1 << CTA_THREADS) - 1
-
-Numbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,17 +29,27 @@ class Lanes:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """An expression that stays the same for a thread while the kernel runs."""
+    """An expression that stays the same for a thread while the kernel runs.
+
+    `base` is the buffer that it points into; `root` and `offset` split off what constants add.
+    """
 
     text: str
     base: str = ""
+    root: str = ""
+    offset: int = 0
 
 
 Value = Lanes | Term | None
 
-_TID = np.arange(CTA_THREADS, dtype=np.int64)
+# Words in an expression that is not the same for all threads of a CTA.
+PER_THREAD = ("tid", "laneid", "warpid", "elect", "shfl", "?")
+LONGEST_TEXT = 200
+_PENDING = Term("pending")
+_ABSENT = Term("absent")
 _NUMBER = re.compile(r"[-+]?(?:0[xX][0-9a-fA-F]+|\d+)U?")
-_ADDRESS = re.compile(r"\[\s*([%\w$'.]+|\d+)\s*(?:\+\s*(-?\w+))?\s*\]")
+_REGISTER = re.compile(r"[%A-Za-z_$][\w$.']*")
+_ADDRESS = re.compile(r"\[\s*([%\w$'.]+|\d+)\s*(?:\+\s*(-?(?:0[xX][0-9a-fA-F]+|\d+)))?\s*\]")
 _STABLE_SPECIAL = (
     "%tid",
     "%ntid",
@@ -54,32 +60,6 @@ _STABLE_SPECIAL = (
     "%cluster_",
     "%envreg",
 )
-_ARITHMETIC: dict[str, Callable[[Numbers, Numbers], Numbers]] = {
-    "add": np.add,
-    "sub": np.subtract,
-    "mul": np.multiply,
-    "and": np.bitwise_and,
-    "or": np.bitwise_or,
-    "xor": np.bitwise_xor,
-    "min": np.minimum,
-    "max": np.maximum,
-    "shl": lambda a, b: np.left_shift(a, np.clip(b, 0, 63)),
-    "shr": lambda a, b: np.right_shift(a, np.clip(b, 0, 63)),
-    "div": lambda a, b: np.where(b == 0, 0, a // np.where(b == 0, 1, b)),
-    "rem": lambda a, b: np.where(b == 0, 0, a % np.where(b == 0, 1, b)),
-}
-_COMPARE: dict[str, Callable[[Numbers, Numbers], npt.NDArray[np.bool_]]] = {
-    "eq": np.equal,
-    "ne": np.not_equal,
-    "lt": np.less,
-    "le": np.less_equal,
-    "gt": np.greater,
-    "ge": np.greater_equal,
-    "lo": np.less,
-    "ls": np.less_equal,
-    "hi": np.greater,
-    "hs": np.greater_equal,
-}
 # Compute the same whenever the operands are the same.
 _PURE_OPCODES = """
     abs add and bfe bfi bfind brev clz cnot cvt cvta div lop3 mad mad24 mapa max min mov mul mul24
@@ -88,16 +68,22 @@ _PURE_OPCODES = """
 _PURE = frozenset(_PURE_OPCODES.split())
 
 
+_WRITES_NONE = {"st", "red", "bra", "brx", "bar", "barrier", "cp", "fence", "membar"}
+
+
 def defined(op: Op) -> tuple[str, ...]:
     """The registers that an instruction writes."""
-    head = op.mnemonic.split(".")[0]
-    if not op.operands or head in {"st", "red", "bra", "bar", "barrier", "cp", "fence", "membar"}:
-        if head in {"bar", "barrier"} and ".red" in op.mnemonic:
-            return (op.operands[0],)
-        return ()
+    return _defined(op.mnemonic, op.operands[0]) if op.operands else ()
+
+
+@lru_cache(maxsize=1 << 16)
+def _defined(mnemonic: str, operand: str) -> tuple[str, ...]:
+    head = mnemonic.split(".", maxsplit=1)[0]
+    if head in _WRITES_NONE:
+        return (operand,) if head in {"bar", "barrier"} and ".red" in mnemonic else ()
     return tuple(
         name
-        for name in re.split(r"[{},|()\s]+", op.operands[0])
+        for name in re.split(r"[{},|()\s]+", operand)
         if name.startswith("%") or "'" in name or _is_name(name)
     )
 
@@ -133,18 +119,41 @@ class Values:
         """What an operand holds."""
         operand = operand.strip()
         if _NUMBER.fullmatch(operand):
-            return _constant(int(operand.removesuffix("U"), 0))
-        if operand in self._known:
-            return self._known[operand]
-        self._known[operand] = None  # A register that is computed from itself is unknown.
-        self._known[operand] = self._of_name(operand)
+            return Lanes(constant(_number(operand.removesuffix("U"))))
+        if operand not in self._known:
+            self._resolve(operand)
         return self._known[operand]
+
+    def _resolve(self, operand: str) -> None:
+        """Resolve what a register is computed from first; long chains must not recurse."""
+        pending = [operand]
+        while pending:
+            name = pending[-1]
+            if name in self._known:
+                if self._known[name] is _PENDING:
+                    self._known[name] = None  # A register computed from itself is unknown.
+                    self._known[name] = self._of_name(name)
+                pending.pop()
+                continue
+            self._known[name] = _PENDING
+            pending += [
+                word
+                for op in self._definitions.get(name, [])
+                for each in op.operands[1:]
+                for word in _REGISTER.findall(each)
+                if word not in self._known
+            ]
+
+    def _peek(self, operand: str) -> Value:
+        """What an operand of a register's definition holds; unknown while it is being resolved."""
+        found = self._known.get(operand.strip(), _ABSENT)
+        return None if found is _PENDING else self.of(operand)
 
     def _of_name(self, name: str) -> Value:
         if name == "%tid.x":
-            return Lanes(_TID)
+            return Lanes(TID)
         if name == "%laneid" and self.flat:
-            return Lanes(_TID % WARP)
+            return Lanes(TID % WARP)
         if name.startswith(_STABLE_SPECIAL):
             return Term(name)
         if name not in self._definitions:
@@ -166,25 +175,28 @@ class Values:
         base = bases.pop() if len(bases) == 1 else ""
         return Term(f"?{name}", base) if base else None
 
-    def _computed(self, op: Op, name: str) -> Value:  # noqa: PLR0911 - one return for each kind
+    def _computed(self, op: Op, name: str) -> Value:
         head, *words = op.mnemonic.split(".")
         if head == "ld":
             return self._parameter(op) if "param" in words or "const" in words else None
         if head not in _PURE or not op.operands:
             return None
-        if "|" in op.operands[0] and head != "elect" and not op.operands[0].startswith(f"{name}|"):
-            return None  # The second result is another value.
+        inputs = [self._peek(each) for each in op.operands[1:]]
         if head == "elect":
-            return (
-                Term(f"elect({op.operands[-1]})")
-                if op.operands[-1] in {"-1", "0xFFFFFFFF", "4294967295"}
-                else None
-            )
-        inputs = [self.of(each) for each in op.operands[1:]]
+            whole = len(inputs) == 1 and uniform(inputs[0]) in {-1, 0xFFFFFFFF}
+            return Term("elect(-1)") if whole else None
+        second = "|" in op.operands[0] and not op.operands[0].startswith(f"{name}|")
+        if second or not inputs:
+            return None  # The second result is another value.
         if any(each is None for each in inputs):
             return self._based(head, op, inputs)
+        return self._combined(op, inputs)
+
+    def _combined(self, op: Op, inputs: Sequence[Value]) -> Value:
+        """What known inputs are made into."""
+        head, *words = op.mnemonic.split(".")
         if all(isinstance(each, Lanes) for each in inputs):
-            found = _lanes(
+            found = computed(
                 head, words, [each.numbers for each in inputs if isinstance(each, Lanes)]
             )
             if found is not None:
@@ -193,14 +205,16 @@ class Values:
             return None
         if head in {"mov", "cvta"} and isinstance(inputs[0], Term):
             return inputs[0]  # The same address, in whichever space it is written.
-        text = ",".join(_text(each) for each in inputs)
+        if head == "add" and (found_sum := _moved(inputs)) is not None:
+            return found_sum
+        text = _shortened(",".join(_text(each) for each in inputs))
         return Term(f"{op.mnemonic}({text})", _base(head, inputs))
 
     def _parameter(self, op: Op) -> Value:
-        match = _ADDRESS.fullmatch(op.operands[1])
+        match = _ADDRESS.fullmatch(op.operands[1]) if len(op.operands) > 1 else None
         if match is None or op.operands[0].startswith("{"):
             return None
-        inner = self.of(match[1])
+        inner = self._peek(match[1])
         if not isinstance(inner, Term):
             return None
         text = f"param {inner.text}+{match[2] or 0}"
@@ -220,7 +234,7 @@ class Values:
         found = self.of(match[1])
         if isinstance(found, Lanes) or found is None:
             return None
-        return Term(f"{found.text}+{match[2] or 0}", found.base)
+        return _plus(found, _number(match[2] or "0"))
 
     def register_of(self, operand: str) -> str:
         """The register that an address operand names."""
@@ -228,14 +242,51 @@ class Values:
         return match[1] if match else operand
 
 
+def _moved(inputs: Sequence[Value]) -> Term | None:
+    """The sum of an expression and a constant."""
+    for one, other in (inputs, inputs[::-1]) if len(inputs) == 2 else ():  # noqa: PLR2004 - a sum
+        if isinstance(one, Term) and isinstance(other, Lanes) and stable(one):
+            numbers = other.numbers
+            if bool((numbers == numbers[0]).all()):
+                return _plus(one, int(numbers[0]))
+    return None
+
+
+def _plus(term: Term, step: int) -> Term:
+    root, offset = term.root or term.text, term.offset + step
+    return Term(f"{root}+{offset}" if offset else root, term.base, root, offset)
+
+
+def uniform(value: Value) -> int | None:
+    """The number that all threads find, None where they may differ."""
+    if not isinstance(value, Lanes):
+        return None
+    first = int(value.numbers[0])
+    return first if bool((value.numbers == first).all()) else None
+
+
 def stable(value: Value) -> bool:
     """Whether the value is wholly known: an unknown offset makes an expression useless for that."""
     return isinstance(value, Lanes) or (isinstance(value, Term) and "?" not in value.text)
 
 
-def _constant(number: int) -> Lanes:
-    number = (number + (1 << 63)) % (1 << 64) - (1 << 63)
-    return Lanes(np.full(CTA_THREADS, number, dtype=np.int64))
+def _number(text: str) -> int:
+    """An integer of PTX: hexadecimal, octal behind a 0, or decimal."""
+    sign = -1 if text.startswith("-") else 1
+    digits = text.lstrip("+-")
+    octal = digits.startswith("0") and not {"8", "9", "x", "X"}.intersection(digits)
+    return sign * int(digits, 16 if digits[:2] in {"0x", "0X"} else 8 if octal else 10)
+
+
+def _shortened(text: str) -> str:
+    """An expression by its digest where it is long: sums of sums would double with each step.
+
+    The words that say whether threads differ in it are kept.
+    """
+    if len(text) <= LONGEST_TEXT:
+        return text
+    kept = " ".join(word for word in (*PER_THREAD, "ctarank") if word in text)
+    return f"#{sha256(text.encode()).hexdigest()[:32]} {kept}"
 
 
 def _text(value: Value) -> str:
@@ -252,48 +303,3 @@ def _base(head: str, inputs: Sequence[Value]) -> str:
         return ""
     bases = {each.base for each in inputs if isinstance(each, Term) and each.base}
     return bases.pop() if len(bases) == 1 else ""
-
-
-def _lanes(  # noqa: C901, PLR0911 - one branch for each opcode
-    head: str, words: Sequence[str], inputs: Sequence[Numbers]
-) -> Numbers | None:
-    """The result for every thread, None for what is not computed here."""
-    signed = any(word in {"s32", "s64", "s16"} for word in words)
-    wide = any(word in {"u64", "s64", "b64"} for word in words)
-    result: Numbers | None = None
-    if head == "setp":
-        compare = _COMPARE.get(words[0])
-        if compare is None or len(inputs) != 2 or (len(words) > 2 and words[1] != "s32"):  # noqa: PLR2004 - two sides of a comparison
-            return None
-        a, b = (_wrapped(each, signed=signed, wide=wide) for each in inputs)
-        return compare(a, b).astype(np.int64)
-    if head in _ARITHMETIC and len(inputs) == 2 and "hi" not in words and "cc" not in words:  # noqa: PLR2004 - two operands
-        a, b = (_wrapped(each, signed=signed, wide=wide) for each in inputs)
-        result = _ARITHMETIC[head](a, b)
-        if head in {"div", "rem"} and signed and bool((a < 0).any()):
-            return None
-        if "pred" in words:
-            return result
-    elif head in {"mov", "cvt", "cvta"} and len(inputs) == 1:
-        result = inputs[0]
-        if head == "cvt" and not {"u32", "s32", "u64", "s64"}.issuperset(words):
-            return None
-    elif head == "not" and "pred" in words:
-        return 1 - inputs[0]
-    elif head == "selp":
-        result = np.where(inputs[2] != 0, inputs[0], inputs[1])
-    elif head == "shfl" and "idx" in words and bool((inputs[1] == inputs[1][0]).all()):
-        lane = int(inputs[1][0])
-        source = _TID // WARP * WARP + lane
-        whole = bool((inputs[2] == WARP - 1).all()) and 0 <= lane < WARP
-        return inputs[0][source] if whole else None
-    if result is None:
-        return None
-    return _wrapped(result, signed=signed, wide=wide or "wide" in words)
-
-
-def _wrapped(numbers: Numbers, *, signed: bool, wide: bool) -> Numbers:
-    if wide:
-        return numbers
-    low = numbers & 0xFFFFFFFF
-    return np.where(low >= 1 << 31, low - (1 << 32), low) if signed else low

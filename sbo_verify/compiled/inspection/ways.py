@@ -1,40 +1,20 @@
-"""Every way through a function, as the sets of facts that threads may hold at each instruction.
+"""What threads may know at each instruction: states, and how conditions and meetings change them.
 
 A state is what a thread knows of tile stores, polls and shared-memory writes: its own (`own`), and
-other threads', as far as barriers told it (`seen`), with the threads (`mask`, by `%tid.x`) and the
-conditions that it holds for. States with the same facts are joined; their number is bounded, and a
-function that needs more is given up, never guessed. What a barrier tells is the worst that any
-arriving thread holds; it is found by repeating the walk until nothing changes.
+other threads', as far as meetings told it (`seen`), with the threads (`mask`, by `%tid.x`) and the
+conditions that it holds for. What a meeting tells is the worst that any arriving thread holds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from sbo_verify.compiled.inspection.conditions import Condition, Conditions
-from sbo_verify.compiled.inspection.events import Event, Events, Part
-from sbo_verify.compiled.inspection.facts import (
-    Key,
-    Literal,
-    SeenKey,
-    commit,
-    fence,
-    issue,
-    passed_on,
-    proxy_fence,
-    strength,
-    wait,
-    worse,
-)
-from sbo_verify.compiled.inspection.graph import Graph
-from sbo_verify.compiled.inspection.text import Op
-from sbo_verify.compiled.inspection.values import defined
-from sbo_verify.vocabulary import Order
-
-MOST_STATES = 100
-MOST_ROUNDS = 12
-MOST_STEPS = 30_000
+from sbo_verify.compiled.inspection.conditions import Condition
+from sbo_verify.compiled.inspection.events import Event
+from sbo_verify.compiled.inspection.facts import Key, Literal, SeenKey, Told, passed_on, worse
+from sbo_verify.compiled.inspection.joins import WARPS, Coming
+from sbo_verify.compiled.inspection.values import PER_THREAD
 
 
 class GivenUpError(RuntimeError):
@@ -56,7 +36,7 @@ class State:
         return frozenset(self.own.items()), frozenset(self.seen.items())
 
 
-Summary = dict[Key, str]
+Summary = dict[Key, Told]
 
 
 @dataclass
@@ -84,271 +64,132 @@ class Ways:
             common &= state.literals
         return common
 
+    def coming(self, event: Event) -> Coming:
+        """Both of these."""
+        return Coming(self.mask(event), self.literals(event))
 
-def follow(graph: Graph, events: Events, conditions: Conditions, threads: int) -> Ways:
-    """The states at every event.
 
-    Raises `GivenUpError` for a function with too many ways or barriers that never settle.
+def summary(
+    sites: Sequence[tuple[Coming, list[State]]],
+    executed: Mapping[int, Coming],
+    *,
+    partial: bool,
+) -> Summary:
+    """The worst that any arriving thread holds of each fact.
+
+    Where a thread that may have done it never arrives, nothing is told of it; `executed` has the
+    threads that may, by place. Of the places of a warp that one elected thread comes to, it speaks
+    for itself, and for the others where a warp barrier told it of them ("q").
     """
-    walker = _Walker(graph, events, conditions, threads)
-    for _ in range(MOST_ROUNDS):
-        ways = walker.walk()
-        if not walker.learn(ways):
-            return ways
-    message = f"what its barriers tell did not settle in {MOST_ROUNDS} rounds"
-    raise GivenUpError(message)
+    own: dict[Key, str] = {}
+    covered: dict[Key, int] = {}
+    for come, states in sites:
+        for state in states:
+            for (what, place), word in state.own.items():
+                if what in "tw":
+                    continue
+                key = what, place
+                own[key] = worse(own.get(key, passed_on(what, word)), passed_on(what, word))
+                spoken = _spoken_for(state, key, come, executed[place])
+                covered[key] = covered.get(key, 0) | spoken
+    told: Summary = {}
+    for key, word in own.items():
+        if key[0] == "p":
+            told[key] = ("around" if _around(key, sites, executed) else word, True)
+        elif not executed[key[1]].mask & ~covered[key]:
+            told[key] = (word, True)
+    for key, (word, fresh) in _heard(sites, partial=partial).items():
+        if key not in told:
+            told[key] = (worse(word, own.get(key, word)), fresh)
+    return told
 
 
-class _Walker:
-    def __init__(self, graph: Graph, events: Events, conditions: Conditions, threads: int) -> None:
-        self._graph = graph
-        self._events = events
-        self._by_op = {id(each.op): each for each in events.all}
-        self._by_line = {each.op.line: each for each in events.all}
-        self._conditions = conditions
-        self._threads = threads
-        self._polls = [(each, graph.loop_of(each.op)) for each in events.of(Part.POLL)]
-        self._summaries: dict[int, Summary] = {}
-        self._partners = _partners(graph, events)
-        guards = {
-            op.guard[0]
-            for block in graph.blocks
-            for op in _all_ops(block.ops, block.branch)
-            if op.guard
-        }
-        leaves = {leaf for name in guards for leaf in conditions.of(name).leaves}
-        self._stops = [self._relevant(block.ops, leaves) for block in graph.blocks]
-
-    def _relevant(self, ops: Iterable[Op], leaves: set[str]) -> list[tuple[Op, frozenset[str]]]:
-        """The instructions of a block that change a state, with the conditions they make forget."""
-        found = []
-        for op in ops:
-            forgotten = frozenset(defined(op)) & leaves
-            if forgotten or id(op) in self._by_op:
-                found.append((op, forgotten))
-        return found
-
-    def walk(self) -> Ways:
-        """One walk with what the barriers are known to tell."""
-        ways = Ways()
-        known: list[dict[object, State]] = [{} for _ in self._graph.blocks]
-        start = State({}, {}, self._threads, frozenset())
-        known[0][start.facts] = start
-        pending = [(0, start.facts)]
-        at: dict[int, dict[object, State]] = {}
-        steps = 0
-        while pending:
-            number, facts = pending.pop()
-            steps += 1
-            if steps > MOST_STEPS:
-                message = f"more than {MOST_STEPS} steps"
-                raise GivenUpError(message)
-            for target, state in self._through(number, known[number][facts], at):
-                if _join(known[target], state):
-                    if len(known[target]) > MOST_STATES:
-                        message = f"more than {MOST_STATES} states at one place"
-                        raise GivenUpError(message)
-                    pending.append((target, state.facts))
-        ways.at = {op: list(states.values()) for op, states in at.items()}
-        return ways
-
-    def _through(
-        self, number: int, state: State, at: dict[int, dict[object, State]]
-    ) -> Iterator[tuple[int, State]]:
-        """The states that leave a block, with the block that each goes to."""
-        states = [state]
-        for op, forgotten in self._stops[number]:
-            states = [new for each in states for new in self._execute(op, each, at)]
-            if forgotten:
-                states = [_forget(each, forgotten) for each in states]
-        block = self._graph.blocks[number]
-        for each in states:
-            if block.branch is None or block.branch.guard is None:
-                goes = block.taken or ([] if block.following is None else [block.following])
-                yield from ((target, self._crossed(number, target, each)) for target in goes)
+def _heard(sites: Iterable[tuple[Coming, list[State]]], *, partial: bool) -> Summary:
+    """What arriving threads were told before; all of a place, where others need not come."""
+    found: Summary = {}
+    for _, states in sites:
+        heard = [_seen_by(state) for state in states]
+        for key in {key for each in heard for key in each}:
+            have = [each[key] for each in heard if key in each]
+            if partial and len(have) < len(heard):
+                found[key] = ("", False)
                 continue
-            register, wanted = block.branch.guard
-            condition = self._conditions.of(register)
-            yes = condition if wanted else condition.negated()
-            ends = [(target, yes) for target in block.taken]
-            if block.following is not None:
-                ends.append((block.following, yes.negated()))
-            for target, holds in ends:
-                if (new := assume(each, holds)) is not None:
-                    yield target, self._decided(number, target, register, new)
-
-    def _decided(self, number: int, target: int, register: str, state: State) -> State:
-        """A conditional branch: it may leave a poll's loop for another reason than the signal."""
-        if not self._polls:
-            return self._crossed(number, target, state)
-        own = {key: word for key, word in state.own.items() if key[0] != "t"}
-        for line, tests in self._exits(number, target):
-            if register not in tests:
-                own["t", line] = "weak"
-        return self._crossed(number, target, replace(state, own=own))
-
-    def _exits(self, number: int, target: int) -> Iterator[tuple[int, frozenset[str]]]:
-        for each, loop in self._polls:
-            if loop is not None and number in loop and target not in loop:
-                yield each.op.line, self._events.tested_by[id(each.op)]
-
-    def _crossed(self, number: int, target: int, state: State) -> State:
-        """Over a back edge, what others did in this turn becomes what they did in the last one."""
-        if not state.seen or not self._is_back(number, target):
-            return state
-        around = [each for each in self._graph.loops if number in each and target in each]
-        loop = min(around, key=len)
-        seen: dict[SeenKey, str] = {}
-        for (what, line, turn), word in state.seen.items():
-            block = self._graph.home[id(self._by_line[line].op)][0]
-            if block not in loop:
-                seen[what, line, turn] = word
-            elif turn:
-                seen[what, line, False] = word
-        return replace(state, seen=seen)
-
-    def _is_back(self, number: int, target: int) -> bool:
-        return target == number or bool(self._graph.ahead[target] >> number & 1)
-
-    def _execute(self, op: Op, state: State, at: dict[int, dict[object, State]]) -> Iterator[State]:
-        event = self._by_op.get(id(op))
-        if event is None:
-            yield state
-            return
-        if op.guard is not None:
-            register, wanted = op.guard
-            condition = self._conditions.of(register)
-            yes = condition if wanted else condition.negated()
-            if (skipped := assume(state, yes.negated())) is not None:
-                yield skipped
-            entered = assume(state, yes)
-            if entered is None:
-                return
-            state = entered
-        _join(at.setdefault(id(op), {}), state)
-        yield self._effect(event, state)
-
-    def _effect(self, event: Event, state: State) -> State:
-        if event.part in {Part.BARRIER, Part.CLUSTER_WAIT}:
-            return self._told(event, state)
-        own = dict(state.own)
-        seen = dict(state.seen)
-        line = event.op.line
-        if event.part is Part.BULK_STORE:
-            issue(own, line)
-        elif event.part is Part.STORE:
-            own["s", line] = "done"
-        elif event.part is Part.SHARED_STORE:
-            own["h", line] = "dirty"
-        elif event.part is Part.POLL:
-            self._poll(event, own, seen)
-        elif event.part is Part.COMMIT:
-            commit(own)
-        elif event.part is Part.WAIT:
-            wait(own, event)
-        elif event.part is Part.FENCE:
-            fence(own, seen, event)
-        elif event.part is Part.PROXY_FENCE:
-            proxy_fence(own, seen, event)
-        else:
-            return state
-        return replace(state, own=own, seen=seen)
-
-    def _poll(self, event: Event, own: dict[Key, str], seen: dict[SeenKey, str]) -> None:
-        """The latest poll of a signal is the one that counts."""
-        for key in [key for key in own if key[0] == "p" and self._same_signal(key[1], event)]:
-            del own[key]
-        for other in [key for key in seen if key[0] == "p" and self._same_signal(key[1], event)]:
-            del seen[other]
-        own["p", event.op.line] = strength(event)
-
-    def _same_signal(self, line: int, event: Event) -> bool:
-        other = self._by_line[line]
-        if event.buffer or other.buffer:
-            return event.buffer == other.buffer
-        return event.address == other.address
-
-    def _told(self, event: Event, state: State) -> State:
-        """What a barrier tells: what its summary says, in place of what was known before."""
-        told = self._summaries.get(id(event.op), {})
-        seen = dict(state.seen)
-        for (what, line), word in told.items():
-            turn = self._graph.before(self._by_line[line].op, event.op)
-            seen.pop((what, line, False), None)
-            seen.pop((what, line, True), None)
-            seen[what, line, turn] = word
-        return replace(state, seen=seen)
-
-    def learn(self, ways: Ways) -> bool:
-        """Takes from a walk what each barrier tells; True where that is news."""
-        executed: dict[int, int] = {each.op.line: ways.mask(each) for each in self._events.all}
-        new = {
-            each: _summary([s for site in sites for s in ways.states(site)], executed)
-            for each, sites in self._partners.items()
-        }
-        news = new != self._summaries
-        self._summaries = new
-        return news
+            for word, fresh in have:
+                old, was = found.get(key, (word, True))
+                found[key] = (worse(old, word) if old else "", was and fresh)
+    return {key: told for key, told in found.items() if told[0]}
 
 
-def _all_ops(ops: list[Op], branch: Op | None) -> list[Op]:
-    return [*ops, branch] if branch is not None else ops
-
-
-def _partners(graph: Graph, events: Events) -> dict[int, list[Event]]:
-    """For each place that waits, the places whose threads it waits for.
-
-    Barriers of one name that stand one behind the other are different meetings; those on branches
-    of one condition are one. An arrival tells, and is told nothing.
-    """
-    found: dict[int, list[Event]] = {}
-    sites = events.of(Part.BARRIER, Part.ARRIVE)
-    for site in events.of(Part.BARRIER):
-        found[id(site.op)] = [
-            each
-            for each in sites
-            if each is site
-            or (
-                each.barrier == site.barrier
-                and not graph.before(each.op, site.op)
-                and not graph.before(site.op, each.op)
-            )
-        ]
-    arrivals = events.of(Part.CLUSTER_ARRIVE)
-    relaxed = any(a.instruction and a.instruction.order is Order.RELAXED for a in arrivals)
-    for site in events.of(Part.CLUSTER_WAIT):
-        weak = site.instruction is not None and site.instruction.order is Order.RELAXED
-        behind = [each for each in arrivals if graph.before(each.op, site.op)]
-        newest = [a for a in behind if not any(graph.before(a.op, b.op) for b in behind)]
-        found[id(site.op)] = [] if relaxed or weak else newest
+def _seen_by(state: State) -> Summary:
+    found: Summary = {}
+    for (what, place, turn), word in state.seen.items():
+        if what != "q" and (turn or (what, place, True) not in state.seen):
+            found[what, place] = (passed_on(what, word), turn)
     return found
 
 
-def _summary(states: list[State], executed: Mapping[int, int]) -> Summary:
-    """The worst that any arriving thread holds of each fact.
+def _around(
+    key: Key, sites: Iterable[tuple[Coming, list[State]]], executed: Mapping[int, Coming]
+) -> bool:
+    """Whether a thread that polls may arrive without having polled.
 
-    Where a thread that may have done it never arrives, nothing is told of it.
+    One that was not elected is not such a thread, nor is one of a CTA that does not poll at all.
     """
-    own: Summary = {}
-    masks: dict[Key, int] = {}
-    for state in states:
-        for key, word in state.own.items():
-            if key[0] == "t":
+    polling = executed[key[1]]
+    opposite = {(name, not positive, leaves) for name, positive, leaves in polling.literals}
+    for _, states in sites:
+        for state in states:
+            if any(what == "p" for what, _ in state.own) or not state.mask & polling.mask:
                 continue
-            told_word = passed_on(key[0], word)
-            own[key] = worse(own.get(key, told_word), told_word)
-            masks[key] = masks.get(key, 0) | state.mask
-    told = {
-        key: word
+            excused = opposite & state.literals
+            if not any(
+                name.startswith("elect") or of_the_cta((name, positive, leaves))
+                for name, positive, leaves in excused
+            ):
+                return True
+    return False
+
+
+def of_the_cta(literal: Literal) -> bool:
+    """Whether a condition is the same for all threads of a CTA."""
+    key, _, leaves = literal
+    return not leaves and not any(word in key for word in PER_THREAD)
+
+
+def warp_summary(
+    told: Summary,
+    sites: Iterable[tuple[Coming, list[State]]],
+    executed: Mapping[int, Coming],
+    group: int,
+) -> Summary:
+    """What a warp barrier tells besides: stores of its own warp's threads alone ("q")."""
+    own: dict[Key, str] = {}
+    covered: dict[Key, int] = {}
+    for _, states in sites if group in WARPS else ():
+        for state in states:
+            for (what, place), word in state.own.items():
+                if what == "s":
+                    own["q", place] = worse(own.get(("q", place), "done"), passed_on("s", word))
+                    covered["q", place] = covered.get(("q", place), 0) | state.mask
+    found = {
+        key: (word, True)
         for key, word in own.items()
-        if not executed.get(key[1], 0) & ~masks[key] or key[0] == "p"
+        if ("s", key[1]) not in told and not executed[key[1]].mask & group & ~covered[key]
     }
-    for state in states:
-        for (what, line, _), word in state.seen.items():
-            if (what, line) not in own:
-                told_word = passed_on(what, word)
-                told[what, line] = worse(told.get((what, line), told_word), told_word)
-    return told
+    return {**told, **found}
+
+
+def _spoken_for(state: State, key: Key, come: Coming, executed: Coming) -> int:
+    """The threads that an arriving one speaks for."""
+    what, place = key
+    speaks = state.mask
+    if come.elected and not executed.elected:
+        speaks = 0
+    if what == "s" and ("q", place, True) in state.seen:
+        for warp in WARPS:
+            if state.mask & warp:
+                speaks |= warp
+    return speaks
 
 
 def assume(state: State, condition: Condition) -> State | None:
@@ -371,12 +212,13 @@ def assume(state: State, condition: Condition) -> State | None:
     return State(state.own, state.seen, mask, literals)
 
 
-def _forget(state: State, registers: frozenset[str]) -> State:
+def forget(state: State, registers: frozenset[str]) -> State:
+    """The state behind an instruction that changes registers that conditions are read from."""
     kept = frozenset(each for each in state.literals if not each[2] & registers)
     return State(state.own, state.seen, state.mask, kept)
 
 
-def _join(known: dict[object, State], state: State) -> bool:
+def join(known: dict[object, State], state: State) -> bool:
     """Adds a state to those of one place; True where that is news."""
     facts = state.facts
     old = known.get(facts)
