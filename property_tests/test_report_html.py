@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from recorded_reports import RUNS, findings_reported
 from written_runs import code_reading, launch, settings
 
 from sbo_verify.api import findings_of
@@ -17,9 +18,8 @@ from sbo_verify.record import ModelReading
 from sbo_verify.report.html import html_text
 from sbo_verify.report.outline import Findings, outline
 from sbo_verify.report.pages import pages, picture_of
-from sbo_verify.store import Run, runs_below
+from sbo_verify.store import Run
 
-REPORTS = Path(__file__).resolve().parents[1] / "reports"
 SOUND, CANARY, LUCKY = "full_wait-atom_release", "no_wait-relaxed", "read_wait-release"
 ROWS = (SOUND, CANARY, LUCKY)
 VOID = {"meta", "br", "link", "img", "input", "hr"}
@@ -201,8 +201,8 @@ def test_without_a_model_reading_nothing_is_drawn() -> None:
     assert page.words.count("Silicon did not run") == 3
 
 
-@pytest.mark.parametrize("path", runs_below(REPORTS), ids=lambda path: str(path.name))
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: str(path.name))
 def test_a_recorded_page_is_what_its_records_give(path: Path) -> None:
     text = (path / "report.html").read_text()
-    assert text == html_text(findings_of(Run.open(path)))
+    assert text == html_text(findings_reported(path))
     assert len(text.encode()) < 1_500_000

@@ -5,15 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from recorded_reports import RUNS, findings_recorded, findings_reported
 
-from sbo_verify.cli.examination import findings_of
 from sbo_verify.record import MICRO
 from sbo_verify.report.markdown import markdown_text
-from sbo_verify.store import Run, runs_below
+from sbo_verify.store import Run
 
 ROOT = Path(__file__).resolve().parents[1]
-REPORTS = ROOT / "reports"
-RUNS = runs_below(REPORTS)
 SOUND_OBSERVATIONS = 100_000_000
 
 
@@ -26,7 +24,7 @@ def test_a_recorded_run_is_judged_again_as_it_was(path: Path) -> None:
     run = Run.open(path)
     kept = run.verdict()
     assert kept is not None
-    findings = findings_of(run)
+    findings = findings_recorded(path)
     assert findings.verdicts == kept[0]
     assert findings.summary == kept[1]
     assert not findings.torn_lines
@@ -34,7 +32,7 @@ def test_a_recorded_run_is_judged_again_as_it_was(path: Path) -> None:
 
 @pytest.mark.parametrize("path", RUNS, ids=[path.name for path in RUNS])
 def test_a_recorded_report_is_what_its_records_give(path: Path) -> None:
-    assert (path / "report.md").read_text() == markdown_text(findings_of(Run.open(path)))
+    assert (path / "report.md").read_text() == markdown_text(findings_reported(path))
 
 
 @pytest.mark.parametrize("path", RUNS, ids=[path.name for path in RUNS])
@@ -49,7 +47,7 @@ def test_a_recorded_run_was_made_by_committed_code(path: Path) -> None:
 
 @pytest.mark.parametrize("path", RUNS, ids=[path.name for path in RUNS])
 def test_no_recorded_run_saw_a_sound_row_stale(path: Path) -> None:
-    sound = [each for each in findings_of(Run.open(path)).verdicts if each.expected == "Forbidden"]
+    sound = [each for each in findings_recorded(path).verdicts if each.expected == "Forbidden"]
     assert sound
     assert all(each.observations > 0 and each.stale == 0 for each in sound)
 
@@ -59,7 +57,7 @@ def test_some_recorded_run_observed_every_sound_row_a_hundred_million_times() ->
     for path in RUNS:
         run = Run.open(path)
         if run.settings.kernel == MICRO:
-            verdicts = findings_of(run).verdicts
+            verdicts = findings_recorded(path).verdicts
             sound = [each.observations for each in verdicts if each.expected == "Forbidden"]
             fewest.append(min(sound))
     assert max(fewest) >= SOUND_OBSERVATIONS
@@ -67,7 +65,7 @@ def test_some_recorded_run_observed_every_sound_row_a_hundred_million_times() ->
 
 def recorded_figures() -> set[str]:
     """Every count of the recorded runs, written as prose writes it."""
-    verdicts = [each for path in RUNS for each in findings_of(Run.open(path)).verdicts]
+    verdicts = [each for path in RUNS for each in findings_recorded(path).verdicts]
     counts = {count for each in verdicts for count in (each.stale, each.observations)}
     return {f"{count:,}" for count in counts}
 

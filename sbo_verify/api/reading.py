@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from sbo_verify.harness.beside import Beside, BesideError
 from sbo_verify.harness.digest import details_of
 from sbo_verify.harness.judgement import Evidence, JudgementError, judge_run
 from sbo_verify.harness.stressed_kernels import protocol_for
 from sbo_verify.protocol import Protocol
-from sbo_verify.record import RowVerdict
+from sbo_verify.record import RowVerdict, Settings
 from sbo_verify.report.html import html_text
 from sbo_verify.report.job_summary import job_summary_text
 from sbo_verify.report.machine import machine_text
@@ -58,11 +60,17 @@ def open_run(path: Path | str) -> Examination:
 
 
 def report(
-    run: Examination | Path | str, form: Form = "markdown", *, columns: int = COLUMNS
+    run: Examination | Path | str,
+    form: Form = "markdown",
+    *,
+    columns: int = COLUMNS,
+    beside: Sequence[Path | str] = (),
 ) -> str:
     """The text of a run's report; `columns` is the width of the form "terminal".
 
-    "summary" is the Markdown for a CI job's page. Raises `StoreError`, `JudgementError`.
+    "summary" is the Markdown for a CI job's page. `beside` are files that `bench gemm`, `canaries`
+    or `toolchains` wrote with --json: costs, times to detection, machine code. Raises `StoreError`,
+    `JudgementError`, `BesideError`.
 
     >>> from sbo_verify import api
     >>> text = api.report("reports/signal_publish/20261124T005241Z-2f609e40a1e4")
@@ -70,6 +78,8 @@ def report(
     '# Can a consumer see the signal at its threshold and still read a stale tile?'
     """
     findings = (run if isinstance(run, Examination) else open_run(run)).findings
+    if beside:
+        findings = replace(findings, beside=beside_of(findings.settings, beside))
     if form == "terminal":
         return terminal_text(findings, columns)
     texts: dict[str, Callable[[Findings], str]] = {
@@ -82,6 +92,18 @@ def report(
         message = f"no form {form!r}; choose one of: terminal, {', '.join(texts)}"
         raise ValueError(message)
     return texts[form](findings)
+
+
+def beside_of(settings: Settings, files: Sequence[Path | str]) -> Beside:
+    """What the records in `files` say beside a run; raises `BesideError` that names a bad one."""
+    records = []
+    for file in map(Path, files):
+        try:
+            records.append((str(file), json.loads(file.read_bytes())))
+        except (OSError, ValueError) as error:
+            message = f"{file} cannot be read as JSON: {error}"
+            raise BesideError(message) from error
+    return Beside.of(records, settings.compiler)
 
 
 def findings_of(run: Run) -> Findings:

@@ -19,6 +19,7 @@ from sbo_verify.cli import model_commands as _model_commands  # noqa: F401 - add
 from sbo_verify.cli import numerics_command as _numerics_command  # noqa: F401 - adds its command
 from sbo_verify.cli import overlap_command as _overlap_command  # noqa: F401 - adds its command
 from sbo_verify.cli import power_commands as _power_commands  # noqa: F401 - adds its commands
+from sbo_verify.cli import report_commands as _report_commands  # noqa: F401 - adds its commands
 from sbo_verify.cli import rule_command as _rule_command  # noqa: F401 - adds its command
 from sbo_verify.cli import soak_commands as _soak_commands  # noqa: F401 - adds its commands
 from sbo_verify.cli import toolchain_commands as _toolchain_commands  # noqa: F401 - adds its command
@@ -34,6 +35,7 @@ from sbo_verify.device.micro_kernel import ArenaError, GpuLostError, GpuMemoryEr
 from sbo_verify.device.nvrtc import ToolchainError
 from sbo_verify.device.ptxas import PtxasError
 from sbo_verify.gemm import GemmArgumentError
+from sbo_verify.harness.beside import BesideError
 from sbo_verify.harness.judgement import JudgementError
 from sbo_verify.harness.knobs import KnobError
 from sbo_verify.harness.lease import LeaseError
@@ -59,6 +61,7 @@ CODES: dict[type[Exception], ExitCode] = {
     ProducerError: ExitCode.USAGE,
     DiskError: ExitCode.UNKNOWN,
     StoreError: ExitCode.USAGE,
+    BesideError: ExitCode.USAGE,
     SumError: ExitCode.USAGE,
     JudgementError: ExitCode.USAGE,
     CacheError: ExitCode.USAGE,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 
 from sbo_verify import __version__
-from sbo_verify.cli.examination import examine_variants, findings_of, print_findings
+from sbo_verify.cli.examination import examine_variants
 from sbo_verify.cli.options import (
     SECONDS,
     SEED,
@@ -38,7 +37,6 @@ from sbo_verify.harness.stressed_kernels import bench_for, knobs_of, protocol_fo
 from sbo_verify.protocol import Row
 from sbo_verify.protocols import protocol_named
 from sbo_verify.record import Launch
-from sbo_verify.store import Run
 from sbo_verify.verdict import ExitCode
 
 
@@ -150,28 +148,6 @@ def replay_command(**options: Any) -> int:  # noqa: ANN401 - click passes option
     if launch.fault:
         return ExitCode.UNKNOWN
     return ExitCode.FAIL if launch.stale_tiles else ExitCode.PASS
-
-
-@app.command("report")
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["terminal", "markdown", "html", "json", "summary"]),
-    default="terminal",
-    show_default=True,
-    help="How the report is printed; summary is Markdown for a CI job's page.",
-)
-def report_command(run: Path, form: str) -> int:
-    """Judge a recorded run again and print its report; nothing is launched.
-
-    \b
-      sbo-verify report runs/signal_publish/RUN --format markdown
-      sbo-verify report runs/signal_publish/RUN --format html
-    """  # noqa: D301 - click keeps the lines behind a backspace
-    findings = findings_of(Run.open(run))
-    print_findings(findings, form)
-    return ExitCode(findings.summary.exit_code)
 
 
 @app.command("canaries")

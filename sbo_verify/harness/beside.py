@@ -12,7 +12,7 @@ from typing import Any, Self
 
 OWN_PRODUCER = "sbo_verify"
 SIZES = ("groups", "m", "n", "k")
-KNOWN = "bench-gemm --json, canaries --json and toolchains --json"
+KNOWN = "bench gemm --json, canaries --json and toolchains --json"
 
 
 class BesideError(ValueError):

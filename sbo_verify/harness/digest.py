@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
+from sbo_verify.harness.folding import launches_in
 from sbo_verify.protocol import Protocol, Row
 from sbo_verify.rates import upper_bound
-from sbo_verify.record import Launch, LiveLaunch, RowVerdict, Settings
+from sbo_verify.record import Launch, LaunchSum, LiveLaunch, RowVerdict, Settings
 
 # Knobs that inject a fault or bound a wait say nothing of the environment.
 NO_ENVIRONMENT = ("withheld_round", "doubled_round", "timeout_ms", "rounds", "rounds_per_graph")
@@ -133,12 +134,14 @@ def _varied(launches: Iterable[Launch]) -> list[str]:
 
 
 def _digest(row: str, launches: Sequence[Launch], varied: Sequence[str]) -> Digest:
+    # Launches that were added up had several environments.
+    whole = [launch for launch in launches if not isinstance(launch, LaunchSum)]
     return Digest(
         row=row,
-        knobs={knob: _shares(knob, launches) for knob in varied} if launches else {},
+        knobs={knob: _shares(knob, whole) for knob in varied} if whole else {},
         offsets=_offsets(launches),
         delays=_delays(launches),
-        rounds=_rounds(launches),
+        rounds=_rounds(whole),
     )
 
 
@@ -186,7 +189,7 @@ def _offsets(launches: Sequence[Launch]) -> list[Offsets]:
     return [
         Offsets(
             tile_bytes=size or None,
-            launches=len(found),
+            launches=sum(launches_in(each) for each in found),
             counts=[sum(bins) for bins in zip(*(each.histogram for each in found), strict=True)],
         )
         for (size, _), found in sorted(by_size.items())

@@ -15,7 +15,6 @@ from sbo_verify.record import (
     CodeReading,
     Launch,
     LaunchSum,
-    LaunchSum,
     ModelReading,
     RowVerdict,
     Settings,
@@ -296,9 +295,12 @@ def _variant_line(verdict: RowVerdict, findings: Findings) -> VariantLine:
 
 
 def _worst_verdicts(verdicts: Sequence[RowVerdict]) -> list[RowVerdict]:
-    """Rows that saw a stale tile or failed, gravest first, then by the bound of their rate."""
+    """Rows that saw a stale tile or failed, gravest first, then by the bound of their rate.
+
+    A word that this version does not know comes first.
+    """
     loud = [each for each in verdicts if each.stale > 0 or each.outcome == Outcome.FAIL.value]
-    return sorted(loud, key=lambda each: (_GRAVITY[each.joint], -(each.bound or 0.0)))
+    return sorted(loud, key=lambda each: (_GRAVITY.get(each.joint, 0), -(each.bound or 0.0)))
 
 
 def worst_row(verdict: RowVerdict, launches: Sequence[Launch]) -> WorstRow:
@@ -329,8 +331,6 @@ def worst_row(verdict: RowVerdict, launches: Sequence[Launch]) -> WorstRow:
 def _launch_name(launch: Launch) -> str:
     tile = _tile_bytes(launch)
     size = "" if tile is None else f", tile of {tile:,} bytes"
-    if isinstance(launch, LaunchSum):
-        return f"{launch.launches:,} launches up to {launch.last_index:,} (seed {launch.seed})"
     if isinstance(launch, LaunchSum):
         return f"{launch.launches:,} launches up to {launch.last_index:,} (seed {launch.seed})"
     return f"launch {launch.index} (seed {launch.seed}{size})"
