@@ -39,6 +39,7 @@ from sbo_verify.harness.numerics import (
     COMPONENTWISE_LIMIT,
     LEAST_NORMAL,
     OWN,
+    SHAPES,
     Cell,
     Errors,
     errors_of,
@@ -52,7 +53,7 @@ from sbo_verify.harness.producers import ProducerError
 # Full, partial, empty and a single row; no power of two divides N.
 SIZES = (4, 24, 136, 384)
 FAIL, UNKNOWN, USAGE = 1, 2, 254
-RECORDED = Path(__file__).resolve().parents[1] / "reports" / "h200-2026-11-24"
+REPORTS = Path(__file__).resolve().parents[1] / "reports"
 
 made = {kind: case(kind, SIZES, 5) for kind in KINDS}
 references = {kind: reference(each) for kind, each in made.items()}
@@ -383,8 +384,49 @@ def test_another_file_is_refused(
     assert f"{file} is no record of numerics --json" in capsys.readouterr().err
 
 
-def cells_of(record: dict[str, Any]) -> list[Cell]:
+# ---- what was recorded ----------------------------------------------------------------------
+
+RECORDS = sorted(REPORTS.glob("*/gemm-numerics.json"))
+
+
+def recorded_cells(file: Path) -> list[Cell]:
+    cells = json.loads(file.read_text())["cells"]
     return [
-        Cell(**{**cell, "errors": cell["errors"] and Errors(**cell["errors"])})
-        for cell in record["cells"]
+        Cell(**{**each, "errors": each["errors"] and Errors(**each["errors"])}) for each in cells
     ]
+
+
+def test_there_is_a_record() -> None:
+    assert RECORDS
+
+
+@pytest.mark.parametrize("file", RECORDS, ids=[file.parent.name for file in RECORDS])
+def test_a_recorded_text_and_verdict_are_what_the_record_gives(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = json.loads(file.read_text())
+    assert record["shortcomings"] == shortcomings(recorded_cells(file)) == []
+    assert main(["numerics", "--record", str(file)]) == 0
+    assert capsys.readouterr().out == file.with_suffix(".md").read_text()
+    assert record["settings"]["commit"]
+    assert not record["settings"]["dirty"]
+    assert record["settings"]["machine"]["gpu"]
+
+
+@pytest.mark.parametrize("file", RECORDS, ids=[file.parent.name for file in RECORDS])
+def test_a_record_has_every_kind_of_inputs_and_another_producer_beside(file: Path) -> None:
+    cells = recorded_cells(file)
+    assert {cell.inputs for cell in cells} == set(KINDS)
+    assert all(cell.errors is not None for cell in cells)
+    producers = {cell.producer for cell in cells}
+    assert OWN in producers
+    assert len(producers) == 2
+    assert len(cells) == 2 * len(SHAPES) * len(KINDS)
+
+
+def test_a_greater_error_in_a_record_would_be_found() -> None:
+    cells = recorded_cells(RECORDS[-1])
+    errors = cells[0].errors
+    assert errors is not None
+    worse = replace(errors, norm_wise=errors.norm_wise * 1.000001)
+    assert len(shortcomings([replace(cells[0], errors=worse), *cells[1:]])) == 1
