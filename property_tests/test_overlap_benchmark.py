@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from sbo_verify.cli import main, overlap_command
 from sbo_verify.device.combine_layout import slots_of
+from sbo_verify.device.gemm_layout import Shape
 from sbo_verify.device.gpu import NoGpuError
 from sbo_verify.device.lanes import Step, Work
 from sbo_verify.gemm import chosen_variant
@@ -285,6 +287,28 @@ def test_findings_count_problems_and_name_the_best_and_the_worst() -> None:
     assert found(WHOLE_DEVICE, TBO).faster == 0
 
 
+class OnePlan:
+    """A down GEMM whose tile has as many rows as there are SMs, to tell where it was asked."""
+
+    sm_count = SMS
+
+    @property
+    def gemm(self) -> OnePlan:
+        return self
+
+    def plan(self, sms: int, _variant: SignalPublish) -> SimpleNamespace:
+        return SimpleNamespace(shape=Shape(sms, 32, 1, 1))
+
+
+def test_slots_are_those_of_the_tile_on_the_other_sms() -> None:
+    cells = pair_cells()
+    down: Any = OnePlan()
+    beside = replace(cells[OVERLAPPED, 3], experts=2, rows=130)
+    found = overlap_benchmark._with_slots(beside, BESIDE, down)  # noqa: SLF001 - the part without a GPU
+    assert (found.tile, found.slots) == (f"m{SMS - 3}n32s1c1", 2 * 2)
+    assert overlap_benchmark._with_slots(beside, PAIRS[0], down) == beside  # noqa: SLF001 - as above
+
+
 # ---- text ------------------------------------------------------------------------------------
 
 
@@ -302,18 +326,30 @@ def record() -> dict[str, Any]:
 
 def test_the_text_says_what_the_cells_and_findings_say() -> None:
     text = overlap_times_text(record())
-    assert (
-        f"- GEMM and Combine Send, 3 SMs for the link: overlapped (`{PUBLISHED}`) was faster than "
-        "in turn with the same link on 1 of 1 problems; saved +27.3 % in the median, +27.3 % "
-        "(8 x 16) to +27.3 % (8 x 16)" in text
+    pair = "1 of 1; +27.3 %, from +27.3 % (8 x 16) to +27.3 % (8 x 16)"
+    whole = "1 of 1; +11.1 %, from +11.1 % (8 x 16) to +11.1 % (8 x 16)"
+    assert f"| GEMM and Combine Send | 3 | overlapped (`{PUBLISHED}`) | {pair} | {whole} | - |" in (
+        text
     )
-    assert "TBO was faster than in turn with the same link on 0 of 1 problems" in text
+    against_tbo = "1 of 1; +33.3 %, from +33.3 % (8 x 16) to +33.3 % (8 x 16) |"
+    assert against_tbo in text
+    assert "| layer | 3 | TBO | 0 of 1; -20.0 %," in text
     assert "| 3 | receive alone | 0 to 0 |" in text
     assert "| 3 | send alone | 20 to 20 |" in text
     assert (
         "| 8 x 16 | - | 50.0 ±0.0 | 90.0 ±0.0 | 110.0 ±0.0 | 80.0 ±6.5 / +27.3 % (75 %) |" in text
     )
     assert "| 8 x 16 | 90.0 ±0.0 | 100.0 ±0.0 | 80.0 ±0.0 / +20.0 % |" in text
+
+
+def test_fewer_slots_than_ctas_are_marked() -> None:
+    made = record()
+    assert "‡ |" not in overlap_times_text(made)
+    for cell in made["cells"]:
+        cell["slots"] = {OVERLAPPED: 2, SBO: 3}.get(cell["schedule"], 0)
+    marked = [line for line in overlap_times_text(made).splitlines() if "‡ |" in line]
+    assert len(marked) == 1
+    assert "(75 %) ‡ |" in marked[0]
 
 
 def test_a_kind_that_was_not_measured_has_no_part() -> None:

@@ -124,6 +124,18 @@ def test_gits_own_word_comes_before_the_variable(
     assert commit_of_source(repository)[0] == git(repository, "rev-parse", "HEAD")
 
 
+def test_a_tree_that_only_lies_in_a_repository_may_say_its_own_commit(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exported below a checkout of another commit; or installed there, with nothing said."""
+    inside = repository / "exported"
+    inside.mkdir()
+    monkeypatch.setenv(COMMIT_VARIABLE, COMMIT)
+    assert commit_of_source(inside) == (COMMIT, False)
+    monkeypatch.delenv(COMMIT_VARIABLE)
+    assert commit_of_source(inside) == (git(repository, "rev-parse", "HEAD"), False)
+
+
 @pytest.mark.parametrize(
     ("told", "found"),
     [(COMMIT, (COMMIT, False)), (f"{COMMIT}-dirty", (COMMIT, True)), (None, ("", False))],

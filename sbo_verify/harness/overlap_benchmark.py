@@ -23,7 +23,7 @@ from sbo_verify.harness.overlap_schedules import (
     one_batch,
     two_batches,
 )
-from sbo_verify.harness.overlap_work import LayerWork, PairWork
+from sbo_verify.harness.overlap_work import DownAndSend, LayerWork, PairWork
 from sbo_verify.protocols.signal_publish.gemm import NO_SIGNAL
 from sbo_verify.protocols.signal_publish.sites import FanOut, Read, SignalPublish
 
@@ -86,7 +86,8 @@ class OverlapTime:
 
     `saves` is the share of the time in turn with the same link that a schedule saves, `saves_whole`
     of that with the whole device for each step. `of_ideal` is, for a pair, the longer of its two
-    steps' times alone over the time of both. `bytes_per_second` is a link's rate, alone.
+    steps' times alone over the time of both. `bytes_per_second` is a link's rate, alone. `tile` is
+    that of a down GEMM with signals, `slots` how many signals Combine Send follows.
     """
 
     kind: str
@@ -101,6 +102,8 @@ class OverlapTime:
     saves_whole: float | None = None
     of_ideal: float | None = None
     bytes_per_second: float | None = None
+    tile: str = ""
+    slots: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,14 +138,16 @@ def benchmark_overlap(scope: Scope, sms: int) -> Iterator[OverlapTime]:
                 if kind == PAIR:
                     pair = PairWork(experts, rows, scope.seed, sender, sms)
                     contenders = _runnable(pair_contenders(scope, sms), sms)
-                    sizes = {SEND_ALONE: pair.whole.sent_bytes}
+                    sizes, down = {SEND_ALONE: pair.whole.sent_bytes}, pair.whole
                     times = measured(pair, contenders, lanes, sender.fault)
                 else:
                     layer = LayerWork(experts, rows, scope.seed, (sender, receiver), sms)
                     contenders = _runnable(layer_contenders(scope, sms), sms)
-                    sizes = {RECEIVE_ALONE: layer.whole.received.size}
+                    sizes, down = {RECEIVE_ALONE: layer.whole.received.size}, layer.whole.down
                     times = measured(layer, contenders, lanes, sender.fault)
-                yield from cells_of(kind, (experts, rows), contenders, times, sizes)
+                cells = cells_of(kind, (experts, rows), contenders, times, sizes)
+                for cell, each in zip(cells, contenders, strict=True):
+                    yield _with_slots(cell, each, down)
 
 
 def _runnable(contenders: list[Contender], sms: int) -> list[Contender]:
@@ -283,6 +288,15 @@ def cells_of(
             of_ideal=ideal / time if ideal and each.schedule == OVERLAPPED else None,
             bytes_per_second=size / time * 1e6 if size else None,
         )
+
+
+def _with_slots(cell: OverlapTime, contender: Contender, down: DownAndSend) -> OverlapTime:
+    """The cell with the tile and the slots of its hand-over, where it has one."""
+    if contender.hand_over == NO_SIGNAL:
+        return cell
+    shape = down.gemm.plan(down.sm_count - contender.link_sms, contender.hand_over).shape
+    slots = cell.experts * -(-cell.rows // shape.block_m)
+    return replace(cell, tile=shape.name(), slots=slots)
 
 
 def _microseconds(kind: str, contender: Contender, found: Sequence[float]) -> float:

@@ -128,15 +128,19 @@ def choose_rows(protocol: Protocol, names: Iterable[str]) -> list[Row]:
 def commit_of_source(root: Path = ROOT) -> tuple[str, bool]:
     """Commit of the source tree and whether it was changed since.
 
-    A tree without history may say its commit in $SBO_VERIFY_COMMIT, with `-dirty` behind it where
-    that applies; otherwise the commit is empty.
+    A tree without history of its own may say its commit in $SBO_VERIFY_COMMIT, with `-dirty` behind
+    it where that applies. One that only lies in a repository, exported or installed there, and says
+    nothing is taken for a part of it; otherwise the commit is empty.
     """
+    told = os.environ.get(COMMIT_VARIABLE, UNKNOWN_COMMIT)
     try:
-        commit = _git(root, "rev-parse", "HEAD")
-        return commit, bool(_git(root, "status", "--porcelain", "--untracked-files=no"))
+        top = Path(_git(root, "rev-parse", "--show-toplevel"))
+        if top.resolve() == root.resolve() or not told:
+            commit = _git(root, "rev-parse", "HEAD")
+            return commit, bool(_git(root, "status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.CalledProcessError):
-        told = os.environ.get(COMMIT_VARIABLE, UNKNOWN_COMMIT)
-        return told.removesuffix("-dirty"), told.endswith("-dirty")
+        pass
+    return told.removesuffix("-dirty"), told.endswith("-dirty")
 
 
 def _git(root: Path, *words: str) -> str:

@@ -9,11 +9,12 @@ from sbo_verify.report.markdown import escape
 
 
 def made_by(settings: Mapping[str, Any]) -> str:
-    """GPU, driver, compiler, commit, seed and time of a record."""
+    """GPU, driver, compiler, commit, seed and time of a record, and what was corrected in it."""
     machine = settings["machine"]
+    corrected = f"; corrected: {settings['corrected']}" if "corrected" in settings else ""
     return (
         f"{machine['gpu']}, driver {machine['driver']}, {settings['compiler']}, commit "
-        f"{settings['commit']}, seed {settings['seed']}, {settings['started']}"
+        f"{settings['commit']}, seed {settings['seed']}, {settings['started']}{corrected}"
     )
 
 

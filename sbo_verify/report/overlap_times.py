@@ -15,7 +15,8 @@ EXPLAINED = {
         "signal of a variant on the other SMs, and Combine Send that follows its signals. Behind "
         "the slash, the share of the time in turn, with the same link, that is saved; in brackets, "
         "how near it came to the longer of the two alone. Signals are zeroed before the clock "
-        "starts."
+        "starts. ‡: fewer slots than CTAs of Combine Send, each of which sends whole slots; what "
+        "is sent in turn is cut finer."
     ),
     "layer": (
         "Dispatch Receive, the shared expert, the experts' up GEMM and down GEMM, Combine Send: "
@@ -26,6 +27,11 @@ EXPLAINED = {
         "that is saved. SBO zeroes its signals within the time."
     ),
 }
+FOUND = (
+    "On how many problems a schedule was faster than the one it is held against, and the share of "
+    "that one's time that it saved: in the median, and from the worst to the best problem (experts "
+    "x rows of each)."
+)
 HEADINGS = {"pair": "## The down GEMM and Combine Send", "layer": "## An MoE layer"}
 MODEL = (
     "Measured: every time below, on one GPU, all launches, waits and gaps between kernels "
@@ -51,7 +57,8 @@ def overlap_times_text(record: Mapping[str, Any]) -> str:
         method_list(method),
         MODEL,
         "## What was found",
-        "\n".join(f"- {_sentence(each)}" for each in record["findings"]),
+        FOUND,
+        _findings(record["findings"]),
         "## The link",
         _link(cells),
     ]
@@ -67,15 +74,25 @@ def overlap_times_text(record: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _sentence(found: Mapping[str, Any]) -> str:
-    what = {"pair": "GEMM and Combine Send", "layer": "layer"}[found["kind"]]
-    name = f"{found['schedule']}{_of(found['variant'])}"
-    against = found["against"] + (" with the same link" if found["against"] == "in turn" else "")
+def _findings(findings: Sequence[Mapping[str, Any]]) -> str:
+    """A line for each schedule, a column for each that it is held against."""
+    names = {"pair": "GEMM and Combine Send", "layer": "layer"}
+    against = _distinct(findings, "against")
+    columns = ["what", "SMs of the link", "schedule", *(f"against {escape(a)}" for a in against)]
+    lines: dict[tuple[str, ...], dict[str, str]] = {}
+    for each in findings:
+        schedule = f"{escape(each['schedule'])}{_of(each['variant'])}"
+        line = (names[each["kind"]], str(each["link_sms"]), schedule)
+        lines.setdefault(line, {})[each["against"]] = _found(each)
+    rows = [[*line, *(cells.get(a, "-") for a in against)] for line, cells in lines.items()]
+    return markdown_table(columns, rows, [])
+
+
+def _found(found: Mapping[str, Any]) -> str:
     return (
-        f"{what}, {found['link_sms']} SMs for the link: {name} was faster than {against} on "
-        f"{found['faster']} of {found['problems']} problems; saved {_share(found['median'])} in "
-        f"the median, {_share(found['worst'])} ({_problem(found['worst_at'])}) to "
-        f"{_share(found['best'])} ({_problem(found['best_at'])})"
+        f"{found['faster']} of {found['problems']}; {_share(found['median'])}, from "
+        f"{_share(found['worst'])} ({_problem(found['worst_at'])}) to {_share(found['best'])} "
+        f"({_problem(found['best_at'])})"
     )
 
 
@@ -153,4 +170,4 @@ def _time(cell: Cell) -> str:
         time += f" / {_share(cell['saves'])}"
     if cell["of_ideal"] is not None:
         time += f" ({100 * cell['of_ideal']:.0f} %)"
-    return time
+    return f"{time} ‡" if 0 < cell.get("slots", 0) < cell["link_sms"] else time
