@@ -381,7 +381,7 @@ def _append_summary(file: Path, runs: list[str], why_not: str) -> None:
 
 def _summarize(out: Any, path: Path, kernel: str, *, interrupted: bool) -> bool:  # noqa: ANN401 - pytest's class is private
     """Whether there is a run to speak of; then it is judged."""
-    from sbo_verify.harness.conclusion import concluded  # noqa: PLC0415
+    from sbo_verify.harness.conclusion import concluded, power_lines  # noqa: PLC0415
     from sbo_verify.report.gate_lines import gate_lines  # noqa: PLC0415
     from sbo_verify.store import StoreError  # noqa: PLC0415
 
@@ -393,6 +393,6 @@ def _summarize(out: Any, path: Path, kernel: str, *, interrupted: bool) -> bool:
     if judged is None:
         return False
     out.section("sbo_verify" if kernel == MICRO else "sbo_verify: the GEMM beside Combine Send")
-    for line in gate_lines(*judged, path):
+    for line in gate_lines(*judged, path, power_lines(path, judged[0])):
         out.write_line(line)
     return True

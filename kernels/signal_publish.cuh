@@ -310,21 +310,32 @@ __device__ __forceinline__ void store_tile(const Parameters& p, const Slot& slot
 // Whether the hand-over of `round` is broken on purpose, as one in `plant_one_in` is at random.
 template <class V>
 __device__ __forceinline__ bool is_planted(const Parameters& p, unsigned pair, unsigned round) {
-  if constexpr (V::poll == Poll::none || V::test == Test::equal_reused) return false;
+  constexpr bool behind_next_store = V::moment == Moment::deferred && newest_pending<V>();
+  if constexpr (V::poll == Poll::none || V::test == Test::equal_reused || behind_next_store) {
+    return false;
+  }
   return p.plant_one_in != 0 &&
          mix(mix(p.seed ^ (pair * 0x9e3779b9U)) + round) % p.plant_one_in == 0;
 }
 
-// The fault of `Moment::early`: the signal is sent before the tile is stored, here by an amount that
-// a test chooses.
-__device__ __forceinline__ void plant(const Parameters& p, const Slot& slot, const Group& group) {
+// The fault of `Moment::early`: the signal is sent before the tile is stored. Where it is `held`, no
+// thread stores before the consumer has read the old tile: each waits by itself, with no barrier.
+__device__ __forceinline__ void plant(const Parameters& p, const Pair& pair, const Slot& slot,
+                                      const Group& group, unsigned round) {
   SBO_BEGIN("harness.plant");
   if (group.rank == 0) {
     ptx::red_add_relaxed<ptx::Scope::gpu>(slot.signal, 1);
     atomicAdd(&p.counters->planted, 1ULL);
   }
+  if (p.plant_held) {
+    int* const acknowledged = p.acknowledged + pair.index * kAcknowledgeStride;
+    Patience patience(p, p.timeout_ns);
+    int seen;
+    do {
+      seen = ptx::ld_relaxed<ptx::Scope::gpu>(acknowledged);
+    } while (seen < static_cast<int>(round + 1) && patience.lasts(seen));
+  }
   SBO_END("harness.plant");
-  delay(p.plant_held_cycles);
 }
 
 // The signal of `round`, by the publishing thread. A cluster peer signals for its neighbour.
@@ -396,7 +407,7 @@ __device__ __forceinline__ void produce(const Parameters& p, Control& control, c
     source_fence<V>();
     source_join(group);
     if constexpr (V::moment == Moment::early) publish_round<V>(p, pair, group, round);
-    if (is_planted<V>(p, pair.index, round)) plant(p, slot, group);
+    if (is_planted<V>(p, pair.index, round)) plant(p, pair, slot, group, round);
     if (p.warp_skew_cycles) {
       const unsigned warp = pair.index * kThreads + group.rank / kIssuerStride;
       delay(mix(mix(p.seed ^ tag) + warp) % p.warp_skew_cycles);

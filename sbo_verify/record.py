@@ -73,7 +73,8 @@ class Settings(Record):
     `kernel` is "micro" or "gemm": the micro-kernel's pairs, or the masked GEMM beside Combine Send.
     `producer` is the MODULE:FUNCTION of a foreign producer, empty where none takes part. `knobs`
     are those that were fixed, as text; runs that are older do not say them. `seconds_in_all` is
-    the GPU time that all rows of a soak share, and 0 in any other run.
+    the GPU time that all rows of a soak share, and 0 in any other run. `killable` names those of
+    the rows that a GPU was once seen to show as broken; runs that are older do not say it.
     """
 
     kind: ClassVar[str] = "settings"
@@ -95,6 +96,7 @@ class Settings(Record):
     producer: str = ""
     knobs: dict[str, str] = field(default_factory=dict)
     seconds_in_all: float = 0.0
+    killable: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from typing import Literal
 from sbo_verify.harness.beside import Beside, BesideError
 from sbo_verify.harness.digest import details_of
 from sbo_verify.harness.judgement import Evidence, JudgementError, judge_run
+from sbo_verify.harness.power import told
 from sbo_verify.harness.stressed_kernels import protocol_for
 from sbo_verify.protocol import Protocol
 from sbo_verify.record import RowVerdict, Settings
@@ -133,6 +134,7 @@ def findings_of(run: Run) -> Findings:
         summary=summary,
         torn_lines=run.losses,
         details=details_of(protocol, settings, raw.launches, verdicts),
+        power=told(settings, verdicts, raw.launches),
     )
 
 

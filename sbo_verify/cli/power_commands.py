@@ -29,9 +29,9 @@ T = TypeVar("T")
 # One violation in so many hand-overs, hand-overs of a repetition, repetitions: about as many
 # hand-overs as one violation takes, and three times as many.
 ASKED = (
-    *((10_000, 10_000, 300), (10_000, 30_000, 300)),
-    *((1_000_000, 1_000_000, 300), (1_000_000, 3_000_000, 300)),
-    *((100_000_000, 100_000_000, 30), (100_000_000, 300_000_000, 15)),
+    *((10_000, 10_000, 200), (10_000, 30_000, 200)),
+    *((1_000_000, 1_000_000, 200), (1_000_000, 3_000_000, 200)),
+    *((100_000_000, 100_000_000, 20), (100_000_000, 300_000_000, 8)),
 )
 # A p-value below this, once in a thousand experiments, is no chance.
 NO_CHANCE = 1e-3

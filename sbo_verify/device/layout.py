@@ -212,7 +212,7 @@ PARAMETERS = Struct(
         Field("in_flight", "unsigned"),
         Field("warp_skew_cycles", "unsigned"),
         Field("plant_one_in", "unsigned"),
-        Field("plant_held_cycles", "unsigned"),
+        Field("plant_held", "unsigned"),
         Field("seed", "unsigned"),
     ),
 )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
+from sbo_verify.harness.gate import BOUND
+from sbo_verify.harness.power import gate_told
 from sbo_verify.harness.session import conclude
 from sbo_verify.harness.stressed_kernels import protocol_for
 from sbo_verify.record import RowVerdict, Summary
@@ -24,3 +27,10 @@ def concluded(
         return None
     protocol = protocol_for(run.settings.protocol, kernel)
     return conclude(run, protocol, interrupted=interrupted)
+
+
+def power_lines(path: Path, verdicts: Sequence[RowVerdict]) -> list[str]:
+    """What the gate in the folder `path` could have seen, in words. Raises `StoreError`."""
+    run = Run.open(path)
+    raw = run.raw()
+    return gate_told(run.settings, verdicts, raw.launches, raw.code_readings, BOUND)

@@ -70,8 +70,12 @@ class Environment:
         return self.stale / self.seconds
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; the inverse of `from_json`."""
-        return {**asdict(self), "knobs": self.knobs.to_json()}
+        """Plain values, of the knobs those that are not as by default; `from_json` undoes it."""
+        usual = Knobs().to_json()
+        knobs = {
+            name: value for name, value in self.knobs.to_json().items() if value != usual[name]
+        }
+        return {**asdict(self), "knobs": knobs}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Environment:

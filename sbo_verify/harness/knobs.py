@@ -47,7 +47,7 @@ class Knobs(KnobSet):
     delay_*_cycles  fixed delay before the signal is sent, and between poll and read
     plant_one_in    one in so many hand-overs is broken at random, its signal sent before its tile
                     is stored, or 0 for none: an injected fault
-    plant_held_cycles   how long the tile of such a hand-over is held back
+    plant_held      the tile of such a hand-over is held back until its consumer has read the slot
     withheld_round  a round whose signal is never sent, or -1: an injected fault
     doubled_round   a round whose signal is sent twice, or -1: an injected fault
     timeout_ms      how long a thread waits before it gives up and leaves a record
@@ -70,7 +70,6 @@ class Knobs(KnobSet):
         ("withheld_round", NO_ROUND, MAX_ROUNDS),
         ("doubled_round", NO_ROUND, MAX_ROUNDS),
         ("plant_one_in", 0, MAX_PLANT_ONE_IN),
-        ("plant_held_cycles", 0, 10_000_000),
         ("timeout_ms", 1, MAX_TIMEOUT_MS),
     )
     IN_CHUNKS: ClassVar[tuple[str, ...]] = ("tile_bytes", "noise_bytes")
@@ -95,7 +94,7 @@ class Knobs(KnobSet):
     withheld_round: int = NO_ROUND
     doubled_round: int = NO_ROUND
     plant_one_in: int = 0
-    plant_held_cycles: int = 0
+    plant_held: bool = False
     timeout_ms: int = 4000
 
 
@@ -153,7 +152,7 @@ def draw_dense(rng: np.random.Generator) -> Knobs:
     return Knobs(
         noise=noise,
         noise_share=0.0 if noise is NoiseKind.NONE else 0.1,
-        tile_bytes=weighted(rng, {4 * KIB: 1, 8 * KIB: 1, 16 * KIB: 2}),
+        tile_bytes=weighted(rng, {4 * KIB: 2, 8 * KIB: 3, 16 * KIB: 1}),
         ring=weighted(rng, {16: 1, 128: 2}),
         threads=128,
         ctas_per_sm=8,

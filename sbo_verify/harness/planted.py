@@ -1,8 +1,7 @@
 """Planted violations: is a violation of a given rate found as often as it should be?
 
 A sound producer is broken once in so many hand-overs at random (knob `plant_one_in`), its tile held
-back until its consumer has surely read the old one, so that every planted violation is one that can
-be seen. A repetition is a stress of a fixed number of hand-overs; it finds the violation when it
+back until its consumer has read the slot, so that every planted violation can be seen. A repetition is a stress of a fixed number of hand-overs; it finds the violation when it
 counts a stale tile. How many repetitions should find it is known exactly.
 """
 
@@ -18,9 +17,6 @@ from sbo_verify.protocol import Row
 from sbo_verify.rates import binomial_test, chance_of_a_sighting
 from sbo_verify.record import Launch
 
-# Long enough for the consumer to see the signal and read the old tile: a store follows some 5 us
-# later. Shorter ones let a fast producer overtake the read.
-HELD_CYCLES = 10_000
 # The densest environment in which no noise slows what is measured.
 KNOBS = Knobs(
     noise_share=0.0,
@@ -29,7 +25,7 @@ KNOBS = Knobs(
     threads=128,
     ctas_per_sm=8,
     in_flight=2,
-    plant_held_cycles=HELD_CYCLES,
+    plant_held=True,
 )
 MOST_ROUNDS = 20_000
 WORD = 1 << 32

@@ -15,7 +15,7 @@ from statistics import median
 
 from sbo_verify.harness.environments import Source
 from sbo_verify.rates import lower_bound, upper_bound
-from sbo_verify.record import Launch, LaunchSum, RowVerdict
+from sbo_verify.record import CodeReading, Launch, LaunchSum, RowVerdict, Settings
 from sbo_verify.verdict import ModelVerdict, SiliconVerdict
 
 # A violation is called hidden where it would have been missed with more than this probability.
@@ -88,24 +88,51 @@ def power_of(
     )
 
 
+def told(
+    settings: Settings, verdicts: Sequence[RowVerdict], launches: Iterable[Launch]
+) -> list[str]:
+    """The power of a run in words; nothing of runs that do not say which mutants were killable."""
+    if not settings.killable:
+        return []
+    return sentences(power_of(verdicts, launches, settings.killable))
+
+
+def gate_told(
+    settings: Settings,
+    verdicts: Sequence[RowVerdict],
+    launches: Iterable[Launch],
+    readings: Iterable[CodeReading],
+    wanted: float,
+) -> list[str]:
+    """What a gate says of itself: its power, whose stress the bound ended, and shared code."""
+    words = {each.row: each.machine_skeleton for each in readings}
+    if not settings.killable:
+        return []
+    return [
+        *told(settings, verdicts, launches),
+        reach_sentence(reach(verdicts, wanted)),
+        *(pool_sentence(each) for each in pooled(verdicts, words) if len(each.rows) > 1),
+    ]
+
+
 def sentences(power: Power) -> list[str]:
     """The run's power in words, the mutation score first; empty where silicon showed nothing."""
-    told = []
+    lines = []
     if power.score is not None and power.score_bound is not None:
-        told.append(
+        lines.append(
             f"mutation score {power.killed} of {power.killable} mutants once seen killed: a run "
             f"like this finds more than {power.score_bound:.0%} of such faults (95 %)"
         )
         if power.missed:
-            told.append(f"not killed: {', '.join(power.missed)}")
+            lines.append(f"not killed: {', '.join(power.missed)}")
     if power.rate is not None and power.share is not None:
-        told.append(
+        lines.append(
             f"missed with more than {MISSED:.0%} probability: a violation rarer than "
             f"{power.rate:.1e} a hand-over ({power.row}, {power.observations:,} hand-overs, the "
             f"fewest of a sound variant), or one of fewer than {power.share:.1%} of the "
             f"environments drawn ({power.launches:,} launches)"
         )
-    return told
+    return lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,13 +163,13 @@ def reach(verdicts: Sequence[RowVerdict], wanted: float) -> Reach:
 def reach_sentence(found: Reach) -> str:
     """What ended the stress of the sound rows."""
     every = len(found.reached) + len(found.short)
-    told = f"bound {found.wanted:.0e} reached by {len(found.reached)} of {every} sound variants"
+    line = f"bound {found.wanted:.0e} reached by {len(found.reached)} of {every} sound variants"
     if not found.short:
-        return told
+        return line
     ended = ", ".join(
         f"{row} at {bound:.1e}" for row, bound in sorted(found.short, key=lambda each: each[1])
     )
-    return f"{told}; ended by the budget: {ended}"
+    return f"{line}; ended by the budget: {ended}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +205,14 @@ def pooled(
             )
         )
     return made
+
+
+def pool_sentence(pool: Skeleton) -> str:
+    """What sound rows with the same ordering words saw together."""
+    return (
+        f"the same ordering words of machine code in {', '.join(pool.rows)}: 0 stale of "
+        f"{pool.observations:,} together, rate below {pool.bound:.1e}"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,7 @@ NANOSECONDS_PER_MS = 1_000_000
 HANG_FACTOR = 8
 HANG_FLOOR_SECONDS = 30.0
 LONE_READERS_TILE_BYTES = 512
+LONE_READERS_ROUNDS = 4000
 # What the kernel declares itself, rounded up; the loaded kernel says it exactly.
 STATIC_SHARED_BYTES = 1024
 UINT31 = 1 << 31
@@ -213,7 +214,7 @@ def fit(knobs: Knobs, geometry: Geometry, fixed: Collection[str] = ()) -> Knobs:
         while tile_bytes > _room(geometry, ctas):
             tile_bytes //= 2
     if "rounds" not in fixed and geometry.reads_alone:
-        rounds = max(1, rounds // 5)
+        rounds = min(rounds, LONE_READERS_ROUNDS)
     geometry.check_threads(threads, ctas)
     return replace(knobs, threads=threads, ctas_per_sm=ctas, tile_bytes=tile_bytes, rounds=rounds)
 
@@ -243,7 +244,10 @@ def fit_ring(knobs: Knobs, pairs: int, geometry: Geometry, fixed: Collection[str
 
 def refuse_plant(row: Row, knobs: Knobs) -> None:
     """Raise `KnobError` where a fault cannot be planted: no signal is sent, or it is unsound."""
-    if knobs.plant_one_in and (not row.sound or geometry_of(row).reads_back):
+    geometry = geometry_of(row)
+    # A signal that waits for the next tile's store cannot come before its own.
+    never = geometry.reads_back or (geometry.deferred and geometry.stages > 1)
+    if knobs.plant_one_in and (not row.sound or never):
         message = (
             f"knob plant_one_in is {knobs.plant_one_in}; for {row.name} it must be 0: faults are "
             "planted in sound variants that send a signal"
@@ -296,7 +300,7 @@ def _shot(knobs: Knobs, placement: Placement, device_seed: int) -> Shot:
             "in_flight": knobs.in_flight,
             "warp_skew_cycles": knobs.warp_skew_cycles,
             "plant_one_in": knobs.plant_one_in,
-            "plant_held_cycles": knobs.plant_held_cycles,
+            "plant_held": int(knobs.plant_held),
             "seed": device_seed,
         },
         limit_seconds=max(HANG_FLOOR_SECONDS, HANG_FACTOR * knobs.timeout_ms * 1e-3),

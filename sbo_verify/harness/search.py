@@ -25,8 +25,8 @@ ROUNDS = 1500
 # Waits are told from hangs soon: a poll that never sees its signal is a result, and a slow one.
 TIMEOUT_MS = 200
 MOST_FAULTS = 2
-FINALISTS = 3
-CHECKS = 2
+FINALISTS = 4
+CHECKS = 4
 EVIDENCE = 6
 # Knobs that a step may draw anew; the others say how a launch is run, or inject faults.
 CHANGED = (
@@ -130,7 +130,8 @@ class _Search:
         again = [(self._counts(knobs, CHECKS), knobs) for _, knobs in finalists[:FINALISTS]]
         if not again:
             return None
-        knobs = max(again, key=lambda each: each[0].death_rate)[1]
+        # A mutant that is seen in bursts is worth more where every launch sees it.
+        knobs = max(again, key=lambda each: (each[0].killed, each[0].death_rate))[1]
         counts = self._counts(knobs, EVIDENCE)
         if not counts.stale:
             return None

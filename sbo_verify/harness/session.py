@@ -24,6 +24,7 @@ from sbo_verify.device.gpu_errors import gpu_errors_named
 from sbo_verify.device.micro_kernel import GpuLostError, GpuMemoryError, LaunchHungError
 from sbo_verify.device.nvrtc import compiler_version
 from sbo_verify.harness.code_model import micro_program, model_of_code, with_model
+from sbo_verify.harness.environments import kept
 from sbo_verify.harness.folding import last_index
 from sbo_verify.harness.judgement import Evidence, judge_run
 from sbo_verify.harness.machine_code import with_machine_code
@@ -173,6 +174,11 @@ def settings_of(plan: Plan, gpu: Gpu | None, silicon_reason: str) -> Settings:
         kernel=plan.kernel,
         producer=plan.producer,
         knobs=dict(plan.fixed),
+        killable=[
+            row.name
+            for row in plan.rows
+            if plan.kernel == MICRO and gpu is not None and row.name in kept().killable
+        ],
     )
 
 

@@ -109,6 +109,7 @@ class Findings:
     model_readings: Sequence[ModelReading] = ()
     details: Details = field(default_factory=Details)
     beside: Beside = field(default_factory=Beside)
+    power: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,7 +239,7 @@ def _how_sure(findings: Findings) -> list[str]:
         "as frequent as the weakest canary's lower bound would have been seen in the row that "
         "stayed Never on the fewest observations)"
     )
-    return lines
+    return [*lines, *findings.power]
 
 
 def _budget(settings: Settings) -> str:
