@@ -87,6 +87,7 @@ __device__ __forceinline__ void store_tile(const GemmParameters& p, const Tile& 
   }
 }
 
+// A fence for every tile: one for the adds of several was no faster (reports/README.md).
 template <class S, class V>
 __device__ __forceinline__ void publish_tile(const GemmParameters& p, const Tile& tile,
                                              const Group& group) {
