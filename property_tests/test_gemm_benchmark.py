@@ -15,6 +15,7 @@ from sbo_verify.cli import gemm_commands, main
 from sbo_verify.device.gemm_inputs import Inputs
 from sbo_verify.device.gpu import NoGpuError
 from sbo_verify.device.kernel_timer import TimingError
+from sbo_verify.device.library_products import LIBRARIES
 from sbo_verify.gemm import GemmArgumentError, Problem
 from sbo_verify.gemm.heuristic import choose_shape
 from sbo_verify.gemm.masked import PUBLISHED
@@ -219,6 +220,34 @@ def test_a_foreign_producer_is_called_as_the_public_interface_has_it() -> None:
         {"tensors": 5, "enable_overlap": False, "signal": None},
         {"tensors": 5, "enable_overlap": True, "signal": "the signal"},
     ]
+
+
+def test_a_library_that_cannot_is_left_out_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    cannot, *others = LIBRARIES
+    asked: list[tuple[object, ...]] = []
+
+    def library_product(library: str, scales: str, _inputs: Inputs) -> Callable[[], object]:
+        def launch() -> str:
+            if (library, scales) == cannot:
+                message = "not here\nand more"
+                raise RuntimeError(message)
+            return f"{library} {scales}"
+
+        return launch
+
+    def relative_error(*both: object) -> float:
+        asked.append(both)
+        return 0.5
+
+    monkeypatch.setattr(gemm_benchmark, "library_product", library_product)
+    monkeypatch.setattr(gemm_benchmark, "exact_product", lambda _inputs, scales: scales)
+    monkeypatch.setattr(gemm_benchmark, "relative_error", relative_error)
+    left_out: dict[str, str] = {}
+    made = gemm_benchmark._libraries(fake_inputs(), left_out)  # noqa: SLF001 - the part without a GPU
+    assert left_out == {", ".join(cannot): "RuntimeError: not here"}
+    assert [(each.producer, each.variant) for each in made] == others
+    assert [each.error() for each in made] == [0.5] * len(others)
+    assert asked == [(f"{library} {scales}", scales) for library, scales in others]
 
 
 def fake_inputs() -> Inputs:
