@@ -91,9 +91,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.USAGE
     except (click.Abort, KeyboardInterrupt):
         return _complain("interrupted", ExitCode.UNKNOWN)
-    except SystemExit:
-        # click and rich leave with 1, which means fail here, when nobody reads their output on.
-        return ExitCode.UNKNOWN
+    except SystemExit as error:
+        # A shell has got its completion, with 0; click and rich leave with 1, which means fail
+        # here, when nobody reads their output on.
+        return ExitCode.UNKNOWN if error.code else ExitCode.PASS
     except tuple(CODES) as error:
         code = next(code for kind, code in CODES.items() if isinstance(error, kind))
         return _complain(str(error), code)

@@ -11,10 +11,12 @@ from rich.console import Console
 
 from sbo_verify import __version__
 from sbo_verify.cli.examination import examine_variants
+from sbo_verify.cli.first_contact import print_doctor
 from sbo_verify.cli.options import (
     SECONDS,
     SEED,
     as_json,
+    complete_variants,
     gpu_option,
     kernel_options,
     knob_option,
@@ -25,7 +27,6 @@ from sbo_verify.cli.options import (
 )
 from sbo_verify.cli.tables import (
     print_catalogue,
-    print_doctor,
     print_sightings,
 )
 from sbo_verify.device.doctor import can_run, examine
@@ -54,6 +55,9 @@ def app() -> None:
       sbo-verify list                         the variants, with verdict, reason and source
       sbo-verify doctor                       what can run here, and what to install
       sbo-verify report runs/signal_publish/RUN --format markdown
+
+    Completion: eval "$(_SBO_VERIFY_COMPLETE=bash_source sbo-verify)" in ~/.bashrc, zsh_source in
+    ~/.zshrc; for fish, _SBO_VERIFY_COMPLETE=fish_source sbo-verify | source in its configuration.
 
     Exit codes: 0 pass, 1 fail, 2 unknown (did not run, canary unseen, time-out, interrupted), 254
     wrong usage, 255 internal error.
@@ -107,7 +111,7 @@ def list_command(protocol: str, *, as_json: bool) -> int:
 
 
 @app.command("replay")
-@click.argument("variant")
+@click.argument("variant", shell_complete=complete_variants)
 @click.option("--seed", type=SEED, required=True, help="The seed that the record names.")
 @click.option("--index", type=click.IntRange(min=0), required=True, help="The launch's index.")
 @gpu_option

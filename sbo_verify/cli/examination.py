@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 
 from sbo_verify.api import findings_of
+from sbo_verify.cli.first_contact import closing_lines
 from sbo_verify.cli.options import parse_knobs, parse_names
 from sbo_verify.device.gpu import NoGpuError
 from sbo_verify.harness import examination
@@ -41,6 +42,9 @@ def examine_variants(options: dict[str, Any], *, code_only_is_enough: bool) -> i
         done = examination.carry_out(options["out"], plan, gpu, why_not, progress)
     findings = findings_of(done.run)
     print_findings(findings, "json" if options["as_json"] else "terminal")
+    # Behind the report, and not part of it: standard output holds the report alone.
+    for line in closing_lines(findings, str(done.run.path)):
+        Progress(quiet=options["as_json"]).say(line)
     return ExitCode(findings.summary.exit_code)
 
 

@@ -10,7 +10,7 @@ import click
 
 from sbo_verify.cli.commands import app
 from sbo_verify.cli.examination import findings_of
-from sbo_verify.cli.options import SECONDS, as_json, protocol_option
+from sbo_verify.cli.options import SECONDS, as_json, complete_variants, protocol_option
 from sbo_verify.cli.rule_pages import page_command
 from sbo_verify.compiled.extraction import Extracted
 from sbo_verify.device.build import build
@@ -86,7 +86,7 @@ def model_command(
 
 
 @app.command("explain")
-@click.argument("variant")
+@click.argument("variant", shell_complete=complete_variants)
 @click.option(
     "--svg",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),

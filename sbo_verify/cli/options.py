@@ -13,7 +13,7 @@ from sbo_verify.harness.knob_set import KnobSet
 from sbo_verify.harness.knobs import KnobError, Knobs
 from sbo_verify.harness.live_knobs import LiveKnobs
 from sbo_verify.harness.stressed_kernels import KERNELS
-from sbo_verify.protocols import DEFAULT_PROTOCOL
+from sbo_verify.protocols import DEFAULT_PROTOCOL, PROTOCOLS
 from sbo_verify.record import MICRO
 
 DEFAULT_OUT = Path("runs")
@@ -41,6 +41,15 @@ class Seconds(click.FloatRange):
 SECONDS = Seconds(min=0.001)
 # numpy's generators take no others, and what is drawn is none.
 SEED = click.IntRange(min=0)
+
+
+def complete_variants(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """Names of variants for a shell, behind those of a comma-separated list that stand already."""
+    before, comma, last = incomplete.rpartition(",")
+    rows = PROTOCOLS[DEFAULT_PROTOCOL]
+    return [f"{before}{comma}{row.name}" for row in rows if row.name.startswith(last)]
 
 
 def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -94,6 +103,7 @@ run_options = _options(
         "--variants",
         default="",
         metavar="NAMES",
+        shell_complete=complete_variants,
         help="Names, hashes or * patterns, comma-separated; all by default.",
     ),
     click.option(

@@ -13,7 +13,7 @@ from sbo_verify.cli.examination import findings_of, print_findings
 from sbo_verify.store import Run
 from sbo_verify.verdict import ExitCode
 
-FORMS = ("terminal", "markdown", "html", "json")
+FORMS = ("terminal", "markdown", "html", "json", "summary")
 RECORD = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -25,7 +25,7 @@ RECORD = click.Path(exists=True, dir_okay=False, path_type=Path)
     type=click.Choice(FORMS),
     default=FORMS[0],
     show_default=True,
-    help="How the report is printed.",
+    help="How the report is printed; summary is Markdown for a CI job's page.",
 )
 @click.option(
     "--with",

@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sbo_verify.device.doctor import Finding
 from sbo_verify.harness.benchmark import Throughput
 from sbo_verify.harness.sightings import Sighting
 from sbo_verify.protocol import Protocol
@@ -34,18 +33,6 @@ def print_catalogue(protocol: Protocol, console: Console) -> None:
     sound = sum(row.sound for row in protocol)
     canaries = sum(row.canary for row in protocol)
     console.print(f"{len(protocol.rows)} variants: {sound} sound, {canaries} canaries")
-
-
-def print_doctor(findings: Iterable[Finding], console: Console) -> None:
-    """One line a thing looked at, with what to do where it is missing."""
-    for finding in findings:
-        word = "found  " if finding.found else "MISSING"
-        line = f"{word}  {finding.what}  (for: {finding.needed_for})"
-        console.print(Text(line), soft_wrap=True)
-        if finding.detail:
-            console.print(Text(f"         {finding.detail}"), soft_wrap=True)
-        if not finding.found and finding.remedy:
-            console.print(Text(f"         to do: {finding.remedy}"), soft_wrap=True)
 
 
 def print_benchmark(cells: Iterable[Throughput], console: Console) -> None:

@@ -8,8 +8,33 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.progress import Progress as RichProgress
+from rich.table import Column
+
+NARROW = 80
+
+
+def _columns(width: int) -> list[ProgressColumn]:
+    """How far the work is; where there is room, what is being done, cut off at the edge."""
+    title = TextColumn("{task.description}", table_column=Column(no_wrap=True))
+    if width < NARROW:
+        return [title, MofNCompleteColumn(), TimeElapsedColumn()]
+    name = Column(no_wrap=True, overflow="ellipsis", ratio=1)
+    return [
+        title,
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[what]}", markup=False, table_column=name),
+    ]
 
 
 class Bar:
@@ -33,11 +58,7 @@ class Progress:
     def __init__(self, *, quiet: bool) -> None:
         self._console = Console(stderr=True, quiet=quiet)
         self._bars = RichProgress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[what]}", markup=False),
+            *_columns(self._console.width),
             console=self._console,
             disable=quiet or not self._console.is_terminal,
         )
