@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from fake_bench import GPU
 from fake_tensors import arguments
 
 from sbo_verify.cli import gemm_commands, main
@@ -26,6 +27,7 @@ from sbo_verify.harness.gemm_benchmark import (
     PLAIN,
     SHAPES,
     SIGNAL,
+    GemmBenchmark,
     GemmTime,
     LoneTile,
     Subject,
@@ -35,6 +37,7 @@ from sbo_verify.harness.gemm_benchmark import (
 from sbo_verify.harness.gemm_goals import RELAXED, Goal, goals_of
 from sbo_verify.harness.gemm_limits import FP8, MEMORY, Limits, least_time
 from sbo_verify.protocols.signal_publish.gemm import NO_SIGNAL
+from sbo_verify.report.gemm_times import gemm_times_text, goal_lines
 
 REPORTS = Path(__file__).resolve().parents[1] / "reports"
 UNKNOWN, USAGE = 2, 254
@@ -255,6 +258,30 @@ def fake_inputs() -> Inputs:
     return Inputs(
         (fakes.a, fakes.a_scales), (fakes.b, fakes.b_scales), fakes.d, fakes.masked_m, fakes.signal
     )
+
+
+def test_what_the_command_prints_is_a_record_that_it_reads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = Limits(source="measured", bytes_copied=4e12, bytes_read=3e12, fp8_operations=1e15)
+    lone = LoneTile(kernel="m64n128s8c1", k=512, variant=PUBLISHED, adds_microseconds=0.5)
+    made = [replace(cell, of_measured_limit=0.5) for cell in goal_cells(OWN_TIMES)]
+    monkeypatch.setattr(gemm_commands, "open_gpu", lambda _index: GPU)
+    monkeypatch.setattr(gemm_commands, "KernelTimer", lambda: None)
+    monkeypatch.setattr(gemm_commands, "measured_limits", lambda _timer: limits)
+    monkeypatch.setattr(GemmBenchmark, "cells", lambda _self, _shapes: made)
+    monkeypatch.setattr(GemmBenchmark, "lone_tiles", lambda _self, _shapes: [lone])
+    assert main(["bench", "gemm", "--variants", PUBLISHED, "--json"]) == 0
+    printed = capsys.readouterr().out
+    (tmp_path / "gemm.json").write_text(printed)
+    told = json.loads(printed)
+    assert [GemmTime(**cell) for cell in told["cells"]] == made
+    assert [LoneTile(**tile) for tile in told["lone_tiles"]] == [lone]
+    assert [limit["source"] for limit in told["limits"]] == ["datasheet", "measured"]
+    assert main(["bench", "gemm", "--record", str(tmp_path / "gemm.json")]) == 0
+    assert capsys.readouterr().out == gemm_times_text(told)
+    assert main(["bench", "gemm", "--variants", PUBLISHED]) == 0
+    assert goal_lines(told["goals"])[-1] in capsys.readouterr().out
 
 
 # ---- what was recorded ----------------------------------------------------------------------

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from overlap_cells import SMS, layer_cells, pair_cells
 
 from sbo_verify.cli import main, overlap_command
 from sbo_verify.device.combine_layout import slots_of
@@ -24,20 +23,14 @@ from sbo_verify.harness import overlap_benchmark
 from sbo_verify.harness.overlap_benchmark import (
     GEMM_ALONE,
     IN_TURN,
-    LAYER,
-    LAYERS,
     OVERLAPPED,
-    PAIR,
     RECEIVE_ALONE,
     SBO,
     SEND_ALONE,
     TBO,
     WHOLE_DEVICE,
-    Contender,
     OverlapError,
-    OverlapTime,
     Scope,
-    cells_of,
     checked_graph,
     layer_contenders,
     measured,
@@ -47,10 +40,8 @@ from sbo_verify.harness.overlap_findings import Finding, findings_of
 from sbo_verify.harness.overlap_schedules import complaints_of
 from sbo_verify.harness.overlap_work import MADE_BY, SLOT_OVERHEAD_ROWS, rows_of_slot
 from sbo_verify.protocols.signal_publish.sites import SignalPublish
-from sbo_verify.report.overlap_times import overlap_times_text
 
-REPORTS = Path(__file__).resolve().parents[1] / "reports"
-UNKNOWN, USAGE, SMS = 2, 254, 132
+UNKNOWN, USAGE = 2, 254
 SCOPE = Scope(
     experts=[8],
     rows=[16],
@@ -211,23 +202,6 @@ def test_times_are_medians_and_a_fault_while_timed_is_told() -> None:
 # ---- figures ---------------------------------------------------------------------------------
 
 
-def contender(schedule: str, link: int, variant: str = "") -> Contender:
-    return Contender(schedule, BESIDE.steps, link, variant)
-
-
-def pair_cells() -> dict[tuple[str, int], OverlapTime]:
-    contenders = [
-        contender(WHOLE_DEVICE, SMS),
-        contender(GEMM_ALONE, 3),
-        contender(SEND_ALONE, 3),
-        contender(IN_TURN, 3),
-        contender(OVERLAPPED, 3, PUBLISHED),
-    ]
-    times = [[90.0], [60.0], [50.0], [110.0], [80.0, 75.0, 88.0]]
-    cells = cells_of(PAIR, (8, 16), contenders, times, {SEND_ALONE: 1_000_000})
-    return {(cell.schedule, cell.link_sms): cell for cell in cells}
-
-
 def test_what_a_pair_saves_and_how_near_it_came_to_the_longer_of_the_two() -> None:
     cells = pair_cells()
     beside = cells[OVERLAPPED, 3]
@@ -241,18 +215,6 @@ def test_what_a_pair_saves_and_how_near_it_came_to_the_longer_of_the_two() -> No
     assert cells[SEND_ALONE, 3].bytes_per_second == pytest.approx(1e6 / 50e-6)
     alone = cells[GEMM_ALONE, 3]
     assert (alone.saves, alone.saves_whole, alone.bytes_per_second) == (None, None, None)
-
-
-def layer_cells(sizes: tuple[int, int], sbo: float, tbo: float) -> list[OverlapTime]:
-    contenders = [
-        contender(WHOLE_DEVICE, SMS),
-        contender(RECEIVE_ALONE, 3),
-        contender(IN_TURN, 3),
-        contender(SBO, 3, PUBLISHED),
-        contender(TBO, 3),
-    ]
-    times = [[LAYERS * each] for each in (90.0, 10.0 / LAYERS, 100.0, sbo, tbo)]
-    return list(cells_of(LAYER, sizes, contenders, times, {RECEIVE_ALONE: 4_000}))
 
 
 def test_a_layers_time_is_its_share_of_the_graph_and_a_links_own_is_not() -> None:
@@ -307,89 +269,3 @@ def test_slots_are_those_of_the_tile_on_the_other_sms() -> None:
     found = overlap_benchmark._with_slots(beside, BESIDE, down)  # noqa: SLF001 - the part without a GPU
     assert (found.tile, found.slots) == (f"m{SMS - 3}n32s1c1", 2 * 2)
     assert overlap_benchmark._with_slots(beside, PAIRS[0], down) == beside  # noqa: SLF001 - as above
-
-
-# ---- text ------------------------------------------------------------------------------------
-
-
-def record() -> dict[str, Any]:
-    machine = {"gpu": "GPU", "driver": "1"}
-    settings = {"machine": machine, "compiler": "c", "commit": "0", "seed": 1, "started": "now"}
-    cells = [*pair_cells().values(), *layer_cells((8, 16), 80.0, 120.0)]
-    return {
-        "settings": {**settings, "command": "it"},
-        "method": {"samples": 10},
-        "findings": [asdict(each) for each in findings_of(cells)],
-        "cells": [asdict(cell) for cell in cells],
-    }
-
-
-def test_the_text_says_what_the_cells_and_findings_say() -> None:
-    text = overlap_times_text(record())
-    pair = "1 of 1; +27.3 %, from +27.3 % (8 x 16) to +27.3 % (8 x 16)"
-    whole = "1 of 1; +11.1 %, from +11.1 % (8 x 16) to +11.1 % (8 x 16)"
-    assert f"| GEMM and Combine Send | 3 | overlapped (`{PUBLISHED}`) | {pair} | {whole} | - |" in (
-        text
-    )
-    against_tbo = "1 of 1; +33.3 %, from +33.3 % (8 x 16) to +33.3 % (8 x 16) |"
-    assert against_tbo in text
-    assert "| layer | 3 | TBO | 0 of 1; -20.0 %," in text
-    assert "| 3 | receive alone | 0 to 0 |" in text
-    assert "| 3 | send alone | 20 to 20 |" in text
-    assert (
-        "| 8 x 16 | - | 50.0 ±0.0 | 90.0 ±0.0 | 110.0 ±0.0 | 80.0 ±6.5 / +27.3 % (75 %) |" in text
-    )
-    assert "| 8 x 16 | 90.0 ±0.0 | 100.0 ±0.0 | 80.0 ±0.0 / +20.0 % |" in text
-
-
-def test_fewer_slots_than_ctas_are_marked() -> None:
-    made = record()
-    assert "‡ |" not in overlap_times_text(made)
-    for cell in made["cells"]:
-        cell["slots"] = {OVERLAPPED: 2, SBO: 3}.get(cell["schedule"], 0)
-    marked = [line for line in overlap_times_text(made).splitlines() if "‡ |" in line]
-    assert len(marked) == 1
-    assert "(75 %) ‡ |" in marked[0]
-
-
-def test_a_kind_that_was_not_measured_has_no_part() -> None:
-    made = record()
-    made["cells"] = [cell for cell in made["cells"] if cell["kind"] == PAIR]
-    assert "An MoE layer" in overlap_times_text(record())
-    assert "An MoE layer" not in overlap_times_text(made)
-
-
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"settings": 1, "cells": [], "method": {}}'])
-def test_another_file_is_refused(
-    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "other.json"
-    file.write_text(content)
-    assert main(["bench", "overlap", "--record", str(file)]) == USAGE
-    assert f"{file} is no record of bench overlap --json" in capsys.readouterr().err
-
-
-# ---- what was recorded -----------------------------------------------------------------------
-
-RECORDS = sorted(REPORTS.glob("*/overlap.json"))
-
-
-def test_there_is_a_record() -> None:
-    assert RECORDS
-
-
-@pytest.mark.parametrize("file", RECORDS, ids=[file.parent.name for file in RECORDS])
-def test_a_recorded_text_and_its_findings_are_what_the_cells_give(
-    file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["bench", "overlap", "--record", str(file)]) == 0
-    assert capsys.readouterr().out == file.with_suffix(".md").read_text()
-    made = json.loads(file.read_text())
-    assert made["settings"]["commit"]
-    assert not made["settings"]["dirty"]
-    cells = [OverlapTime(**cell) for cell in made["cells"]]
-    told = [asdict(each) for each in findings_of(cells)]
-    assert json.loads(json.dumps(told)) == made["findings"]
-    slower = [replace(cell, microseconds=2 * cell.microseconds) for cell in cells]
-    changed = made | {"cells": [asdict(cell) for cell in slower]}
-    assert overlap_times_text(changed) != file.with_suffix(".md").read_text()

@@ -22,7 +22,7 @@ from sbo_verify.harness.gemm_goals import goals_of
 from sbo_verify.harness.gemm_limits import DATASHEET, Sizes, measured_limits
 from sbo_verify.harness.session import Plan, settings_of
 from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
-from sbo_verify.report.gemm_times import gemm_times_text
+from sbo_verify.report.gemm_times import gemm_times_text, goal_lines
 from sbo_verify.verdict import ExitCode
 
 DEFAULT_VARIANTS = "full_wait-atom_release,flashinfer-deferred_by_one_tile"
@@ -100,6 +100,8 @@ def bench_gemm_command(**options: Any) -> int:  # noqa: ANN401 - click passes op
         click.echo(json.dumps(head | body, indent=2))
     else:
         print_gemm_times(record["cells"], Console())
+        for line in goal_lines(_as_data(record["goals"])) if record["goals"] else []:
+            click.echo(line)
     return ExitCode.PASS
 
 

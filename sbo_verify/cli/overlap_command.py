@@ -28,7 +28,7 @@ from sbo_verify.harness.overlap_findings import findings_of
 from sbo_verify.harness.overlap_work import EXPERTS_TIMES_ROWS_MULTIPLE, ROWS_MULTIPLE
 from sbo_verify.harness.session import Plan, settings_of
 from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
-from sbo_verify.report.overlap_times import overlap_times_text
+from sbo_verify.report.overlap_times import finding_lines, overlap_times_text
 from sbo_verify.verdict import ExitCode
 
 DEFAULT_VARIANTS = "full_wait-atom_release,flashinfer-deferred_by_one_tile"
@@ -124,16 +124,19 @@ def overlap_command(**options: Any) -> int:  # noqa: ANN401 - click passes optio
         kinds=options["kinds"] or KINDS,
     )
     cells = list(benchmark_overlap(scope, gpu.sm_count))
+    findings = [asdict(each) for each in findings_of(cells)]
     if options["as_json"]:
         record = {
             "settings": settings.to_json(),
             "method": method(),
-            "findings": [asdict(each) for each in findings_of(cells)],
+            "findings": findings,
             "cells": [asdict(cell) for cell in cells],
         }
         click.echo(json.dumps(record, indent=1))
     else:
         print_overlap_times(cells, Console())
+        for line in finding_lines(findings):
+            click.echo(line)
     return ExitCode.PASS
 
 

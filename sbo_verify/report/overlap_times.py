@@ -32,6 +32,7 @@ FOUND = (
     "that one's time that it saved: in the median, and from the worst to the best problem (experts "
     "x rows of each)."
 )
+KINDS = {"pair": "GEMM and Combine Send", "layer": "layer"}
 HEADINGS = {"pair": "## The down GEMM and Combine Send", "layer": "## An MoE layer"}
 MODEL = (
     "Measured: every time below, on one GPU, all launches, waits and gaps between kernels "
@@ -74,15 +75,24 @@ def overlap_times_text(record: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def finding_lines(findings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Each schedule against each that it is held against, a line each, for a terminal."""
+    return [
+        f"{KINDS[each['kind']]}, {each['link_sms']} SMs of the link: {each['schedule']} "
+        f"{each['variant']}".rstrip()
+        + f" against {each['against']}: faster on {_found(each)}"
+        for each in findings
+    ]
+
+
 def _findings(findings: Sequence[Mapping[str, Any]]) -> str:
     """A line for each schedule, a column for each that it is held against."""
-    names = {"pair": "GEMM and Combine Send", "layer": "layer"}
     against = _distinct(findings, "against")
     columns = ["what", "SMs of the link", "schedule", *(f"against {escape(a)}" for a in against)]
     lines: dict[tuple[str, ...], dict[str, str]] = {}
     for each in findings:
         schedule = f"{escape(each['schedule'])}{_of(each['variant'])}"
-        line = (names[each["kind"]], str(each["link_sms"]), schedule)
+        line = (KINDS[each["kind"]], str(each["link_sms"]), schedule)
         lines.setdefault(line, {})[each["against"]] = _found(each)
     rows = [[*line, *(cells.get(a, "-") for a in against)] for line, cells in lines.items()]
     return markdown_table(columns, rows, [])
