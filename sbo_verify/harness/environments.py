@@ -34,7 +34,7 @@ class Source(StrEnum):
 
 # Shares of the launches. A sound row earns its bound by many observations; of a broken one, the
 # first sighting ends its stress, so that most of its launches are those that show it soonest.
-SOUND_SHARES = {Source.DENSE: 6, Source.TUNED: 2, Source.FRESH: 2}
+SOUND_SHARES = {Source.DENSE: 7, Source.TUNED: 2, Source.FRESH: 1}
 BROKEN_SHARES = {Source.DENSE: 1, Source.TUNED: 2, Source.FRESH: 2}
 
 

@@ -37,10 +37,10 @@ from sbo_verify.store import Run
 BOUND = 1e-8
 # Launches that must see a mutant: a run that is repeated then sees it with 1 - e^-3, 95 %.
 SIGHTINGS = 3
-# Shares of the time: sound rows earn their bound, at a fourth of the speed where one cluster takes
+# Shares of the time: sound rows earn their bound, at a fifth of the speed where one cluster takes
 # two SMs; mutants mostly end at their third sighting, and others that are broken are only reported.
 SOUND_SHARE = 1.0
-CLUSTER_FACTOR = 4.0
+CLUSTER_FACTOR = 3.0
 CANARY_SHARE = 0.1
 BROKEN_SHARE = 0.15
 # How much longer than its share a canary may stay unseen before the gate says unknown, and what a

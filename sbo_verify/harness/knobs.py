@@ -148,11 +148,11 @@ def draw_dense(rng: np.random.Generator) -> Knobs:
     As many pairs as an SM holds, each other's noise, and long launches. Of the features that slow
     a hand-over down, those are left out that did not make an observation tell more.
     """
-    noise = weighted(rng, {NoiseKind.NONE: 3, NoiseKind.STORE: 1})
+    noise = weighted(rng, {NoiseKind.NONE: 4, NoiseKind.STORE: 1})
     return Knobs(
         noise=noise,
         noise_share=0.0 if noise is NoiseKind.NONE else 0.1,
-        tile_bytes=weighted(rng, {4 * KIB: 2, 8 * KIB: 3, 16 * KIB: 1}),
+        tile_bytes=weighted(rng, {4 * KIB: 3, 8 * KIB: 3, 16 * KIB: 1}),
         ring=weighted(rng, {16: 1, 128: 2}),
         threads=128,
         ctas_per_sm=8,
