@@ -2,14 +2,18 @@
 
 In a gate of its own, `pytest -p fake_bench stress/test_handover.py` puts it in the GPU's place;
 $FAKE_STALE then names the rows that show stale tiles. The first worker that stresses the row in
-$FAKE_DEATH_ROW sees $FAKE_DEATH_STALE stale tiles there, makes the file $FAKE_DEATH, and dies.
+$FAKE_DEATH_ROW sees $FAKE_DEATH_STALE stale tiles there, makes the file $FAKE_DEATH, and dies; with
+$FAKE_GPU_DIES no GPU is found from then on. The row in $FAKE_ENDLESS is stressed for ever.
 """
 
 from __future__ import annotations
 
 import os
+import signal
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +21,14 @@ import pytest
 from written_runs import launch
 
 from sbo_verify.device import gpu as gpus
-from sbo_verify.device.gpu import Gpu
+from sbo_verify.device.gpu import Gpu, NoGpuError
 from sbo_verify.harness import runner
 from sbo_verify.protocol import Protocol, Row
 from sbo_verify.record import Launch
 
 STALE = "FAKE_STALE"
 DEATH, DEATH_ROW, DEATH_STALE = "FAKE_DEATH", "FAKE_DEATH_ROW", "FAKE_DEATH_STALE"
+GPU_DIES, ENDLESS = "FAKE_GPU_DIES", "FAKE_ENDLESS"
 GPU = Gpu(
     index=0,
     name="a made-up Hopper GPU",
@@ -68,16 +73,29 @@ class GateBench(FakeBench):
             seen = int(os.environ[DEATH_STALE])
             yield launch(row.name, seen, seed=seed, worker=self.worker)
             Path(os.environ[DEATH]).touch()
-            os._exit(1)
+            os.kill(os.getpid(), signal.SIGKILL)
+        if row.name == os.environ.get(ENDLESS):
+            for index in count():
+                yield launch(row.name, seed=seed, index=index, worker=self.worker)
+                time.sleep(0.02)
         stale = 3 if row.name in os.environ[STALE].split(",") else 0
-        self.answers = {row.name: [launch(row.name, stale, seed=seed, worker=self.worker)]}
+        first = how.get("first", 0)
+        shown = launch(row.name, stale, seed=seed, worker=self.worker, index=first)
+        self.answers = {row.name: [shown]}
         yield from super().stress(row, seed, **how)
+
+
+def _describe(_index: int = 0) -> Gpu:
+    if GPU_DIES in os.environ and Path(os.environ[DEATH]).exists():
+        message = "no CUDA device is visible"
+        raise NoGpuError(message)
+    return GPU
 
 
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """As a plugin: stands in the GPU's place before the gate looks for one."""
     assert early_config is not None
-    gpus.describe_gpu = lambda index=0: GPU  # noqa: ARG005
+    gpus.describe_gpu = _describe
     gpus.open_gpu = gpus.describe_gpu
     gpus.visible_gpus = lambda: 1
     runner.Bench = GateBench  # type: ignore[misc,assignment]

@@ -11,8 +11,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from fake_bench import DEATH, DEATH_ROW, DEATH_STALE, STALE
+from tried import RecordProperty, records, tried
 
-from sbo_verify.store import Run, runs_below
+from sbo_verify.store import RAW_FILE, Run, runs_below
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = [str(ROOT), str(ROOT / "property_tests")]
@@ -180,8 +181,8 @@ def test_several_workers_write_one_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("seen", "outcome"), [(0, "pass"), (1, "fail")])
-def test_a_dead_workers_row_is_run_again_and_what_it_saw_is_not_run_away(
-    seen: int, outcome: str, tmp_path: Path
+def test_a_dead_workers_row_is_run_on_and_what_it_saw_is_not_run_away(
+    seen: int, outcome: str, tmp_path: Path, record_property: RecordProperty
 ) -> None:
     """The worker that replaces it sees no stale tile."""
     told = {DEATH: str(tmp_path / "death"), DEATH_ROW: SOUND, DEATH_STALE: str(seen)}
@@ -190,6 +191,19 @@ def test_a_dead_workers_row_is_run_again_and_what_it_saw_is_not_run_away(
     assert f"{died}; the test was run once more" in done.stdout
     assert outcomes(tmp_path) == (outcome, {SOUND: outcome, CANARY: "pass", LUCKY: "pass"})
     assert done.returncode == (FAILED if seen else PASSED), done.stdout
-    launches = [each for each in only_run(tmp_path).launches() if each.row == SOUND]
+    run = only_run(tmp_path)
+    launches = [each for each in run.launches() if each.row == SOUND]
     assert [each.stale_tiles for each in launches] == [seen, 0]
+    assert [each.index for each in launches] == [0, 1], "no launch is made twice"
     assert launches[0].worker != launches[1].worker
+    worker = launches[0].worker.encode()
+    entry = tried(
+        record_property,
+        run,
+        fault="worker killed",
+        how=f"SIGKILL to an xdist worker in the middle of a sound row; {seen} stale seen before",
+        before=[line for line in records(run.path / RAW_FILE) if worker in line],
+        exit_code=done.returncode,
+        then="another worker runs the row on",
+    )
+    assert (entry.lost, entry.verdict) == (0, outcome)

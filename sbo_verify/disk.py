@@ -59,9 +59,8 @@ def write_whole(file: Path, text: bytes) -> None:
     """Write aside, then rename, so that a reader sees all of it or nothing. Raises `OSError`."""
     aside = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        with aside.open("wb") as stream:
-            stream.write(text)
-            stream.flush()
+        with FileIO(aside, "w") as stream:
+            _write_all(stream.fileno(), text)
             os.fsync(stream.fileno())
         aside.replace(file)
     finally:
@@ -79,7 +78,8 @@ def make_reserve(folder: Path) -> None:
     if not file.exists() or was_full(folder):
         # Random bytes: a file system that compresses gives no room for zeros. Their room is taken
         # when they are written; that they reach the disk is not waited for.
-        file.write_bytes(os.urandom(RESERVE_BYTES))
+        with FileIO(file, "w") as stream:
+            _write_all(stream.fileno(), os.urandom(RESERVE_BYTES))
 
 
 def spend_reserve(folder: Path) -> None:

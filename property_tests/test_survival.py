@@ -1,0 +1,368 @@
+"""Whatever happens to a run, nothing that was recorded is lost, and it is never taken for a pass.
+
+Real processes, forked from one that has imported everything, with a GPU that fails as told.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pytest
+import steady_bench
+from steady_bench import BEFORE, FAULT, GPUS, LAUNCH_SECONDS, NO_ROOM, OUT, PACE, STALE
+from tried import (
+    PROPERTY,
+    RecordProperty,
+    Tried,
+    missing,
+    only_run,
+    outcome_of,
+    records,
+    tried,
+)
+
+from sbo_verify.harness.judgement import INTERRUPTED
+from sbo_verify.store import RAW_FILE, Run, runs_below
+
+ROOT = Path(__file__).resolve().parents[1]
+SOUND, CANARY = "full_wait-atom_release", "no_wait-relaxed"
+ROWS = f"{SOUND},{CANARY}"
+PASS, FAIL, UNKNOWN = 0, 1, 2
+TEN_LAUNCHES, MANY_LAUNCHES = str(10 * LAUNCH_SECONDS), str(150 * LAUNCH_SECONDS)
+MOMENTS = 16
+
+
+@dataclass
+class Child:
+    """A running program. `pid` is its process's, `said` where its output goes."""
+
+    pid: int
+    said: Path
+    server: subprocess.Popen[str]
+
+    def wait(self) -> int:
+        """Its exit code, negative for a signal."""
+        return int(ask(self.server, ""))
+
+
+def ask(server: subprocess.Popen[str], line: str) -> str:
+    """The server's answer to a line."""
+    assert server.stdin is not None
+    assert server.stdout is not None
+    server.stdin.write(f"{line}\n")
+    server.stdin.flush()
+    return server.stdout.readline()
+
+
+@dataclass
+class Programs:
+    """Starts programs with the steady GPU. Runs lie in `out`."""
+
+    server: subprocess.Popen[str]
+    folder: Path
+
+    @property
+    def out(self) -> Path:
+        """Where the runs of this test lie."""
+        return self.folder / "runs"
+
+    @property
+    def before(self) -> Path:
+        """The raw records as they were when the fault came."""
+        return self.folder / "before"
+
+    def start(self, *words: str, **environment: str) -> Child:
+        """Start `sbo-verify WORDS`."""
+        request = {
+            "words": [*words],
+            "environment": {
+                OUT: str(self.out),
+                BEFORE: str(self.before),
+                STALE: CANARY,
+                **environment,
+            },
+            "said": str(self.folder / "said"),
+        }
+        return Child(int(ask(self.server, json.dumps(request))), self.folder / "said", self.server)
+
+    def stress(self, out: Path | None = None, /, **environment: str) -> Child:
+        """Two rows, ten launches each."""
+        words = ["stress", "--variants", ROWS, "--seed", "7", "--seconds", TEN_LAUNCHES, "--out"]
+        return self.start(*words, str(out or self.out), **environment)
+
+    def next_run(self) -> int:
+        """The exit code of a run without any fault, into the same folder as the others."""
+        return self.stress(self.folder / "next").wait()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[subprocess.Popen[str]]:
+    """The process from which programs are forked."""
+    folders = [str(ROOT), str(ROOT / "property_tests")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folders), "COLUMNS": "200"}
+    with subprocess.Popen(  # noqa: S603 - this interpreter, on the project's own text
+        [sys.executable, steady_bench.__file__],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
+
+
+@pytest.fixture
+def programs(server: subprocess.Popen[str], tmp_path: Path) -> Programs:
+    """Programs of this test."""
+    return Programs(server, tmp_path)
+
+
+def test_without_a_fault_the_run_passes(programs: Programs) -> None:
+    assert programs.stress().wait() == PASS, (programs.folder / "said").read_text()
+    run = only_run(programs.out)
+    assert outcome_of(run) == "pass"
+    assert len(run.launches()) == 20
+
+
+# ---- one fault each -------------------------------------------------------------------------
+
+# Fault, how it is made, what the bench does and when, exit code, a word on the fault's record.
+FAULTS = [
+    ("process killed", "SIGKILL in the middle of a row", "kill@5", -signal.SIGKILL, ""),
+    ("Ctrl-C", "SIGINT in the middle of a row", "interrupt@5", UNKNOWN, ""),
+    ("job ended by its runner", "SIGTERM in the middle of a row", "terminate@5", UNKNOWN, ""),
+    ("kernel faults", "illegal address, context lost", "failed@5", UNKNOWN, "launch failed"),
+    ("kernel faults", "the driver refuses a launch", "refused@5", UNKNOWN, "launch failed"),
+    ("kernel never ends", "it ignores the stop", "hung@5", UNKNOWN, "launch hung"),
+    ("kernel never ends", "the driver's call never returns", "endless@5", UNKNOWN, "launch hung"),
+    ("out of GPU memory", "at the first allocation", "memory@", UNKNOWN, ""),
+    ("out of GPU memory", "in the middle of a row", "memory@5", UNKNOWN, "out of GPU memory"),
+    ("out of GPU memory", "noise", "noise memory@5", UNKNOWN, "out of GPU memory"),
+    ("GPU vanishes", "driver error in the middle of a row", "gone@5", UNKNOWN, "launch failed"),
+    ("GPU vanishes", "driver error when its memory is taken", "gone@", UNKNOWN, ""),
+    ("disk full", "no room in the middle of a row", "full disk@5", UNKNOWN, ""),
+    ("disk full", "fsync of the verdict fails", "no sync@5", UNKNOWN, ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("fault", "how", "told", "code", "what"), FAULTS, ids=[told for _, _, told, _, _ in FAULTS]
+)
+def test_a_fault_loses_nothing_and_is_unknown(  # noqa: PLR0913, PLR0917 - a row of a table
+    fault: str,
+    how: str,
+    told: str,
+    code: int,
+    what: str,
+    programs: Programs,
+    record_property: RecordProperty,
+) -> None:
+    ended = programs.stress(**{FAULT: told.rstrip("@")}).wait()
+    said = (programs.folder / "said").read_text()
+    assert ended == code, said
+    assert "Traceback" not in said
+    run = only_run(programs.out)
+    before = records(programs.before)
+    entry = tried(
+        record_property,
+        run,
+        fault=fault,
+        how=how,
+        before=before,
+        exit_code=ended,
+        then=programs.next_run(),
+    )
+    assert (entry.lost, entry.verdict, entry.then) == (0, "unknown", "0")
+    if "@" in told and not told.endswith("@"):
+        assert sum(b'"kind":"launch"' in line for line in before) == 5
+    assert [found.what for _, found in run.faults] == ([what] if what else [])
+    assert run.losses == []
+
+
+def test_a_record_that_finds_no_room_at_all_is_said_to_be_lost(
+    programs: Programs, record_property: RecordProperty
+) -> None:
+    """Another process takes the room of the reserve as soon as it is given up."""
+    ended = programs.stress(**{FAULT: "full disk@5", NO_ROOM: "1"}).wait()
+    run = only_run(programs.out)
+    entry = tried(
+        record_property,
+        run,
+        fault="disk full",
+        how="no room, and none where the reserve was",
+        before=records(programs.before),
+        exit_code=ended,
+        then=programs.next_run(),
+    )
+    assert (entry.lost, entry.verdict, entry.exit_code) == (0, "unknown", "2")
+    assert run.losses == ["the disk was full, and a record could not be kept"]
+    assert run.verdict() is None
+
+
+def test_a_gpu_that_is_not_there_any_more_is_unknown(
+    programs: Programs, record_property: RecordProperty
+) -> None:
+    assert programs.stress().wait() == PASS
+    run = only_run(programs.out)
+    before = records(run.path / RAW_FILE)
+    ended = programs.stress(**{GPUS: "0"}).wait()
+    assert (
+        "sbo-verify: silicon cannot run here: no CUDA device is visible"
+        in (programs.folder / "said").read_text()
+    )
+    assert len(runs_below(programs.out)) == 1
+    entry = tried(
+        record_property,
+        run,
+        fault="GPU vanishes",
+        how="no device is visible to the next process",
+        before=before,
+        exit_code=ended,
+        then=programs.next_run(),
+    )
+    assert (entry.lost, entry.exit_code, entry.then) == (0, "2", "0")
+
+
+def test_what_a_sound_row_showed_before_the_fault_is_not_taken_back(programs: Programs) -> None:
+    assert programs.stress(**{FAULT: "failed@15", STALE: f"{SOUND},{CANARY}"}).wait() == FAIL
+    assert outcome_of(only_run(programs.out)) == "fail"
+
+
+# ---- at any moment --------------------------------------------------------------------------
+
+
+@dataclass
+class Ended:
+    """How one interrupted program ended."""
+
+    code: int
+    before: list[bytes]
+    run: Run | None
+
+
+def interrupted(programs: Programs, number: signal.Signals, delay: float) -> Ended:
+    """A program that gets a signal after so many seconds."""
+    child = programs.stress(**{PACE: "0.005"})
+    time.sleep(delay)
+    raws = list(programs.out.glob(f"*/*/{RAW_FILE}"))
+    before = records(raws[-1]) if raws else []
+    os.kill(child.pid, number)
+    code = child.wait()
+    runs = runs_below(programs.out)
+    return Ended(code, before, Run.open(runs[-1]) if runs else None)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_at_any_moment_a_signal_loses_nothing(
+    number: signal.Signals, programs: Programs, record_property: RecordProperty
+) -> None:
+    """Moments are drawn from the whole life of a program: model, code, stress, report."""
+    rng = random.Random(int(number))
+    began = time.monotonic()
+    assert programs.stress(programs.folder / "whole", **{PACE: "0.005"}).wait() == PASS
+    life = time.monotonic() - began
+    entries: list[Tried] = []
+    for moment in range(MOMENTS):
+        here = Programs(programs.server, programs.folder / str(moment))
+        here.folder.mkdir()
+        ended = interrupted(here, number, rng.uniform(0.0, life))
+        assert ended.code in {-number, PASS, UNKNOWN}
+        # A program that was through its work, or that had not begun it.
+        finished = ended.code == PASS
+        if ended.run is None:
+            assert ended.before == []
+            continue
+        assert ended.run.losses == []
+        judged = ended.run.verdict()
+        told = judged is not None and INTERRUPTED not in judged[1].reasons
+        entry = tried(
+            lambda _name, _value: None,
+            ended.run,
+            fault="",
+            how="",
+            before=ended.before,
+            exit_code=ended.code,
+            then="",
+        )
+        assert entry.lost == 0
+        assert entry.verdict == ("pass" if told else "unknown"), ended
+        assert told or not finished
+        entries.append(entry)
+    then = programs.next_run()
+    assert then == PASS
+    assert len({entry.before for entry in entries}) > 2, "the moments are all alike"
+    record_property(PROPERTY, asdict(summed(entries, number, then)))
+
+
+def summed(entries: list[Tried], number: signal.Signals, then: int) -> Tried:
+    """Many moments as one line."""
+    names = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "job ended by its runner"}
+    return Tried(
+        fault=names.get(number, "process killed"),
+        how=f"{number.name} at random moments of a run's whole life",
+        times=len(entries),
+        before=sum(entry.before for entry in entries),
+        after=sum(entry.after for entry in entries),
+        lost=sum(entry.lost for entry in entries),
+        verdict=counted([entry.verdict for entry in entries]),
+        exit_code=counted([entry.exit_code for entry in entries]),
+        then=str(then),
+    )
+
+
+def counted(words: list[str]) -> str:
+    """`2 pass, 38 unknown`."""
+    return ", ".join(f"{words.count(word)} x {word}" for word in sorted(set(words)))
+
+
+def test_a_lost_record_would_be_counted() -> None:
+    assert missing([b"a", b"b", b"b"], [b"b", b"c"]) == 1
+    assert missing([], [b"a"]) == 0
+
+
+# ---- a soak ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("told", ["kill@70", "interrupt@70", "full disk@70", "failed@70"])
+def test_a_soak_goes_on_where_it_was(
+    told: str, programs: Programs, record_property: RecordProperty
+) -> None:
+    words = ("soak", "--variants", ROWS, "--seed", "7", "--seconds", MANY_LAUNCHES, "--out")
+    ended = programs.start(*words, str(programs.out), **{FAULT: told}).wait()
+    assert ended in {-signal.SIGKILL, UNKNOWN}
+    run = only_run(programs.out)
+    assert outcome_of(run) == "unknown"
+    before = records(programs.before)
+    launches = sum(b'"kind":"launch"' in line for line in before)
+    resumed = programs.start("soak", "--resume", str(run.path)).wait()
+    outcome = outcome_of(run)
+    failed = told.startswith("failed")
+    assert resumed == (UNKNOWN if failed else PASS), (programs.folder / "said").read_text()
+    told_launches = sum(getattr(each, "launches", 1) for each in run.launches())
+    made = [f for f in run.raw().footprints if f.process == 2]
+    assert made[0].launches >= launches
+    assert told_launches == (151 if failed else 150)
+    record_property(
+        PROPERTY,
+        asdict(
+            Tried(
+                fault="soak interrupted",
+                how=f"{told} of 150 launches, and resumed; launches are counted",
+                times=1,
+                before=launches,
+                after=told_launches,
+                lost=max(0, launches - told_launches),
+                verdict=outcome,
+                exit_code=str(ended),
+                then=str(resumed),
+            )
+        ),
+    )
