@@ -245,15 +245,33 @@ def test_no_ordering_word_can_be_left_out(row: str) -> None:
     assert len(left_out) >= 12
 
 
-def test_a_cluster_barrier_has_a_second_form_that_is_not_read() -> None:
+def test_a_cluster_barrier_is_read_in_both_of_its_forms() -> None:
     """The code asks at run time whether there are clusters; without, it takes a CTA barrier."""
     reading = changed(CLUSTER)
-    assert reading.verdict is MachineVerdict.CANNOT_TELL
-    assert all("round UCGABAR_" in reason for reason in reading.reasons)
+    assert reading.verdict is MachineVerdict.KEPT
+    assert reading.reasons == []
     assert ("producer.join", [*RELEASE, "UCGABAR_ARV", "UCGABAR_WAIT", "CCTL.IVALL"]) == (
         reading.skeleton[4][0],
         reading.skeleton[4][1][:7],
     )
+
+
+@pytest.mark.parametrize("opcode", ["UCGABAR_ARV", "UCGABAR_WAIT", "BAR.SYNC"])
+def test_neither_form_of_a_cluster_barrier_can_be_left_out(opcode: str) -> None:
+    reading = changed(CLUSTER, become(CLUSTER, "producer.join", opcode, "NOP"))
+    assert reading.verdict is not MachineVerdict.KEPT
+
+
+def test_a_way_round_a_cluster_barrier_that_asks_nothing_is_found() -> None:
+    """The branch to the second form was made from another line."""
+
+    def elsewhere(instructions: list[SassInstruction]) -> None:
+        index = find(instructions, CLUSTER, "producer.join", "BRA")
+        instructions[index] = replace(instructions[index], ptx_line=1)
+
+    reading = changed(CLUSTER, elsewhere)
+    assert reading.verdict is MachineVerdict.CANNOT_TELL
+    assert any("round UCGABAR_" in reason for reason in reading.reasons)
 
 
 def drop_line(instructions: list[SassInstruction]) -> None:

@@ -19,8 +19,8 @@ needed words are named; those beside them are shown and are not asked for.
 | barrier.cta | `BAR.SYNC`, `BAR.RED` |
 | barrier.cluster arrive / wait | `UCGABAR_ARV` / `UCGABAR_WAIT`, where the launch has clusters |
 
-Whether it has is asked at run time: the other form, a `BAR.SYNC` in place of the wait, is not read,
-so that a variant with a cluster barrier cannot be told.
+Whether it has is asked at run time: the other form is a `BAR.SYNC` in place of the wait
+(`cluster_forms`).
 
 `ERRBAR` and `CGAERRBAR` follow a `MEMBAR` at gpu scope or wider; a `MEMBAR.ALL.CTA` comes before
 every wider one. Neither is asked for: the releases differ in them (see the recorded matrix).
@@ -186,6 +186,10 @@ def _behind(instruction: Instruction) -> tuple[Word, ...]:
         return () if instruction.source_only else (_INVALIDATE,)
     acquires = instruction.order in _ACQUIRES and instruction.scope not in {None, Scope.CTA}
     return (_INVALIDATE,) if acquires else ()
+
+
+# What a wait at a cluster's barrier is where the launch has no clusters.
+CTA_BARRIER = Word(("BAR",), ("SYNC",), anchor=True)
 
 
 def _membar(scope: Scope | None) -> Word:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 
+from sbo_verify.compiled.cluster_forms import cluster_forms
 from sbo_verify.compiled.flow import Code, Located, read
 from sbo_verify.compiled.harness_rules import BOOKKEEPING_ANYWHERE, PREFIX, orders
 from sbo_verify.compiled.lowering import Word, is_beside, is_read, is_shown, needed, short, stronger
@@ -72,18 +73,24 @@ def read_machine_code(ptx: str, listing: Listing) -> MachineReading:
         return MachineReading(MachineVerdict.CANNOT_TELL, [str(error)], [], [])
     words = _words_by_line(function)
     reasons = list(_unattributed(code, function, flow))
-    lowered: list[_Lowered] = []
-    for found in _of_sites(code):
-        mine = [each for each in words.get(found.line, ()) if flow.reachable(each.address)]
-        complaints, each = _lower(found, mine, flow)
-        reasons.extend(complaints)
-        lowered.append(each)
-    reasons.extend(_inversions(code, paths, lowered, flow))
+    notes: list[str] = []
+    for form in cluster_forms(code, function, flow):
+        lowered: list[_Lowered] = []
+        for found in _of_sites(code):
+            if (wanted := form.needed(found.instruction)) == ():
+                continue
+            reached = form.flow.reachable
+            mine = [each for each in words.get(found.line, ()) if reached(each.address)]
+            complaints, each = _lower(found, wanted, mine, form.flow)
+            reasons.extend(complaints)
+            lowered.append(each)
+        reasons.extend(_inversions(code, paths, lowered, form.flow))
+        notes += [note for each in lowered if (note := _lacks(each))]
     return MachineReading(
         _verdict(reasons),
-        [each.text for each in reasons],
+        list(dict.fromkeys(each.text for each in reasons)),
         _skeleton(code, flow),
-        list(dict.fromkeys(note for each in lowered if (note := _lacks(each)))),
+        list(dict.fromkeys(notes)),
     )
 
 
@@ -126,10 +133,12 @@ def _unattributed(code: Code, function: SassFunction, flow: SassFlow) -> Iterato
 
 
 def _lower(
-    found: Located, mine: list[SassInstruction], flow: SassFlow
+    found: Located,
+    wanted: tuple[Word, ...] | None,
+    mine: list[SassInstruction],
+    flow: SassFlow,
 ) -> tuple[list[_Reason], _Lowered]:
     """The needed words of one PTX instruction among the words of its line, and what is missing."""
-    wanted = needed(found.instruction)
     if wanted is None:
         text = f"{_where(found)}: it is not known what machine code this must become"
         return [_Reason(MachineVerdict.CANNOT_TELL, text)], _Lowered(found)

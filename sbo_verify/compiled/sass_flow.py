@@ -23,7 +23,7 @@ from sbo_verify.compiled.turns import (
 _LABEL = re.compile(r"`\(([^)]+)\)")
 # Ends of a thread's way, where no predicate stands before them.
 _ENDS = {"EXIT", "RET", "KILL"}
-# A jump through a register: where to is said by the table of targets that ptxas leaves in the cubin.
+# A jump through a register: the cubin has a table of its targets, which nvdisasm prints.
 _INDIRECT = {"BRX", "BRXU", "JMX", "JMXU", "JMP"}
 _TARGETS = re.compile(r'\(\*"BRANCH_TARGETS ([^"]+)"\*\)')
 _UNCONDITIONAL = "BRA"
@@ -80,13 +80,16 @@ class SassFlow:
         return one.predicate == other.predicate and not changed
 
 
-def read_flow(function: SassFunction) -> SassFlow:
-    """The control flow of one function.
+def read_flow(function: SassFunction, cut: Collection[tuple[int, int]] = frozenset()) -> SassFlow:
+    """The control flow of one function, without the ways in `cut`: from one address to another.
 
     Raises `SassError` for a jump through a register whose targets the cubin does not name, for one
     out of the function, and for a reconvergence (BSYNC) that does not go on behind itself.
     """
-    following = successors(function)
+    following = [
+        [each for each in after if (index * UNIT_BYTES, each * UNIT_BYTES) not in cut]
+        for index, after in enumerate(successors(function))
+    ]
     starts = _block_starts(function, following)
     blocks = _blocks(len(function.instructions), starts)
     number_of = {block.start: number for number, block in enumerate(blocks)}
