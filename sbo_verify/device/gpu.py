@@ -52,8 +52,13 @@ def visible_gpus() -> int:
 
 def open_gpu(index: int = 0) -> Gpu:
     """Make a device current and describe it. Raises `NoGpuError` when it cannot run sm_90a."""
-    gpu = describe_gpu(index)
-    _cupy().cuda.Device(index).use()
+    gpu, cupy = describe_gpu(index), _cupy()
+    try:
+        cupy.cuda.Device(index).use()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        # Among others where it has no memory left for one process more.
+        message = f"GPU {index} cannot be used: {error}"
+        raise NoGpuError(message) from error
     return gpu
 
 
