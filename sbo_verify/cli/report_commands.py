@@ -13,7 +13,7 @@ from sbo_verify.cli.examination import findings_of, print_findings
 from sbo_verify.store import Run
 from sbo_verify.verdict import ExitCode
 
-FORMS = ("terminal", "markdown", "html", "json", "summary")
+FORMS = ("terminal", "markdown", "html", "json")
 RECORD = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -22,7 +22,7 @@ RECORD = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--format",
     "form",
-    type=click.Choice(FORMS),
+    type=click.Choice([*FORMS, "summary"]),
     default=FORMS[0],
     show_default=True,
     help="How the report is printed; summary is Markdown for a CI job's page.",
