@@ -112,7 +112,9 @@ def test_what_some_rows_leave_of_their_time_goes_to_those_after_them(
     rows = [row for row in rows if not row.canary]
     launches: list[Launch] = []
     for row in rows:
-        given_seconds = seconds_left_for(row, rows, launches, budget, workers)
+        given_seconds = seconds_left_for(
+            row, rows, launches, budget_seconds=budget, workers=workers, kernel=MICRO
+        )
         longest = longest_seconds_for(row, rows, budget, workers)
         assert given_seconds <= longest * (1 + 1e-9)
         used = given_seconds * data.draw(st.sampled_from([0.1, 0.5, 1.0]))
@@ -121,16 +123,48 @@ def test_what_some_rows_leave_of_their_time_goes_to_those_after_them(
     assert sum(each.elapsed_seconds for each in launches) <= budget * workers * (1 + 1e-9)
 
 
+def left(row: Row, rows: list[Row], *launches: Launch) -> float:
+    """Seconds left for `row` of a gate with 4 workers and 30 s, so that 120 are shared."""
+    return seconds_left_for(row, rows, launches, budget_seconds=30.0, workers=4, kernel=MICRO)
+
+
 def test_time_that_is_left_is_shared_by_those_who_wait() -> None:
     rows = [SIGNAL_PUBLISH.row(name) for name in (SOUND, "poll_equal", "same_sm")]
-    assert seconds_left_for(rows[0], rows, [], 30.0, 4) == 40.0
-    early = [launch(SOUND, elapsed_seconds=10.0)]
-    assert seconds_left_for(rows[1], rows, early, 30.0, 4) == 55.0
-    late = [launch(SOUND, elapsed_seconds=120.0)]
-    assert seconds_left_for(rows[1], rows, late, 30.0, 4) == 0.0
+    assert left(rows[0], rows) == 40.0
+    # One that ended early leaves its time; one that is under way is owed the rest of its share.
+    done = launch(SOUND, observations=10**9, elapsed_seconds=10.0)
+    assert left(rows[1], rows, done) == 55.0
+    assert left(rows[1], rows, launch(SOUND, elapsed_seconds=10.0)) == 40.0
+    assert left(rows[1], rows, launch(SOUND, stale=1, elapsed_seconds=10.0)) == 55.0
+    # What others have overdrawn is not all taken from the last.
+    assert left(rows[1], rows, launch(SOUND, elapsed_seconds=119.0)) == 20.0
     # What it has used itself, under a worker that died, is no longer there.
-    own = [launch("poll_equal", elapsed_seconds=30.0)]
-    assert seconds_left_for(rows[1], rows, own, 30.0, 4) == 30.0
+    assert left(rows[1], rows, launch("poll_equal", elapsed_seconds=30.0)) == 30.0
+
+
+@pytest.mark.parametrize("workers", [1, 3, 8])
+def test_every_row_has_time_however_the_workers_take_turns(workers: int) -> None:
+    """Each row uses all it is given, and tells of it launch by launch."""
+    rows, budget = list(SIGNAL_PUBLISH.rows), 60.0
+    given_seconds: dict[str, float] = {}
+    told: list[Launch] = []
+    queue = list(rows)
+    busy: list[list[Launch]] = []
+    while queue or busy:
+        while queue and len(busy) < workers:
+            row = queue.pop(0)
+            seconds = seconds_left_for(
+                row, rows, told, budget_seconds=budget, workers=workers, kernel=MICRO
+            )
+            given_seconds[row.name] = seconds if not row.canary else 0.1
+            piece = launch(row.name, elapsed_seconds=given_seconds[row.name] / 10)
+            busy.append([piece] * 10)
+        told.extend(pieces.pop() for pieces in busy)
+        busy = [pieces for pieces in busy if pieces]
+    for row in rows:
+        share = seconds_for(row, rows, budget, workers)
+        assert row.canary or given_seconds[row.name] >= share / 2
+    assert sum(given_seconds.values()) <= 1.1 * budget * workers
 
 
 def test_a_sound_row_ends_with_the_observations_that_its_bound_takes() -> None:

@@ -17,6 +17,7 @@ from sbo_verify.harness.knobs import Knobs
 from sbo_verify.harness.planted import exact_rate, plant
 from sbo_verify.harness.power import (
     Sightings,
+    by_source,
     gate_told,
     pooled,
     power_of,
@@ -24,6 +25,7 @@ from sbo_verify.harness.power import (
     reach_sentence,
     sentences,
     source_of,
+    source_sentence,
     told,
 )
 from sbo_verify.harness.runner import Bench
@@ -126,6 +128,28 @@ def test_a_run_that_does_not_say_what_was_killable_is_told_no_power() -> None:
     assert told(recorded, VERDICTS, LAUNCHES)[0].startswith("mutation score 1 of 1")
     assert gate_told(settings(names), VERDICTS, LAUNCHES, [], 1e-8) == []
     assert gate_told(recorded, VERDICTS, LAUNCHES, [], 1e-8)[-1].startswith("bound 1e-08 reached")
+
+
+def test_each_kind_of_environment_is_weighed_by_the_mutants_that_it_killed() -> None:
+    launches = [
+        launch(SOUND, observations=900, environment="dense"),
+        launch(ALSO_SOUND, observations=100, environment="fresh"),
+        launch(KILLED, 2, environment="tuned for no_wait-relaxed"),
+        launch(KILLED, environment="dense"),
+        launch(ALIVE, 5, environment="dense"),
+        launch(LUCKY, environment="dense"),
+    ]
+    found = by_source(VERDICTS, launches, {KILLED, ALIVE})
+    assert [(each.source, each.killed, each.tried) for each in found] == [
+        ("tuned", 1, 1),
+        ("dense", 1, 2),
+    ]
+    assert [each.observed for each in found] == [0.0, 0.9]
+    assert source_sentence(found) == (
+        "by environment, of the mutants that had one and of sound hand-overs: tuned killed 1 of 1 "
+        "and made 0%; dense killed 1 of 2 and made 90%"
+    )
+    assert by_source(VERDICTS, LAUNCHES, {KILLED}) == []
 
 
 def test_a_gate_says_whose_stress_the_bound_ended_and_whose_the_budget() -> None:

@@ -21,6 +21,7 @@ from sbo_verify.harness.search import Counts
 from sbo_verify.report.power import power_text
 
 PASS, FAIL, UNKNOWN, USAGE = 0, 1, 2, 254
+RECORDED = Path(__file__).parents[1] / "reports" / "h200-2026-11-24"
 SNAPSHOT = Path(__file__).parent / "snapshots" / "power.md"
 MUTANT, SOUND = "no_wait-relaxed", "full_wait-atom_release"
 
@@ -67,6 +68,16 @@ def test_the_text_of_the_records_is_pinned(
     text = capsys.readouterr().out
     assert text == power_text(made)
     assert text == SNAPSHOT.read_text()
+
+
+def test_the_recorded_text_is_what_its_records_give() -> None:
+    names = ("environments.json", "mutants.json", "planted.json")
+    made = [json.loads((RECORDED / name).read_text()) for name in names]
+    assert (RECORDED / "power.md").read_text() == power_text(made)
+    assert all(not each["settings"]["dirty"] and each["settings"]["commit"] for each in made)
+    # What is used is what the recorded search found.
+    best = [each["best"] for each in made[0]["found"] if each["best"] is not None]
+    assert [each.to_json() for each in power_commands.kept().environments] == best
 
 
 def test_a_detector_that_misses_what_was_planted_fails(

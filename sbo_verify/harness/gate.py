@@ -37,22 +37,30 @@ from sbo_verify.store import Run
 BOUND = 1e-8
 # Launches that must see a mutant: a run that is repeated then sees it with 1 - e^-3, 95 %.
 SIGHTINGS = 3
-# Shares of the time: sound rows earn their bound, at a fifth of the speed where one cluster takes
-# two SMs; mutants mostly end at their third sighting, and others that are broken are only reported.
+# Shares of the time: sound rows earn their bound, and have more of it where they are slow, one
+# cluster having two SMs, or one thread reading a tile alone; mutants mostly end at their third
+# sighting, and others that are broken are only reported.
 SOUND_SHARE = 1.0
-CLUSTER_FACTOR = 3.0
+CLUSTER_FACTOR = 4.0
+LONE_READER_FACTOR = 2.0
 CANARY_SHARE = 0.1
-BROKEN_SHARE = 0.15
+BROKEN_SHARE = 0.3
 # How much longer than its share a canary may stay unseen before the gate says unknown, and what a
 # row may take of the time that others have left.
 CANARY_PATIENCE = 20.0
 PATIENCE = 2.0
+# What a row has of its share at least, however long others took.
+LEAST_SHARE = 0.5
 
 
 def share_of(row: Row) -> float:
     """The row's share of the gate's time, relative to the other rows'."""
     if row.sound:
-        return SOUND_SHARE * (CLUSTER_FACTOR if geometry_of(row).cluster > 1 else 1.0)
+        geometry = geometry_of(row)
+        if geometry.cluster > 1:
+            return SOUND_SHARE * CLUSTER_FACTOR
+        alone = geometry.reads_alone and not geometry.reads_back
+        return SOUND_SHARE * (LONE_READER_FACTOR if alone else 1.0)
     return CANARY_SHARE if row.canary else BROKEN_SHARE
 
 
@@ -74,25 +82,45 @@ def longest_seconds_for(
     return min(seconds * patience, budget_seconds * workers)
 
 
-def seconds_left_for(
+def seconds_left_for(  # noqa: PLR0913 - what is known of a gate that is under way
     row: Row,
     rows: Sequence[Row],
     launches: Sequence[Launch],
+    *,
     budget_seconds: float,
     workers: int,
+    kernel: str,
 ) -> float:
-    """The row's seconds of what the launches made so far have left to it and the rows not begun.
+    """The row's seconds of what is left to it and to the rows that are not begun.
 
-    Never more than `longest_seconds_for`; a canary has all of that, and ends where it is seen.
+    Left is what the launches made so far have not used and rows that are begun are still owed.
+    Never more than `longest_seconds_for`, nor less than half of the row's own share. A canary has
+    all the time there is, and ends where it is seen.
     """
     longest = longest_seconds_for(row, rows, budget_seconds, workers)
     if row.canary:
         return longest
-    begun = {each.row for each in launches if each.row != row.name}
-    waiting = [each for each in rows if each.name not in begun]
-    used = sum(each.elapsed_seconds for each in launches)
-    left = max(budget_seconds - used / workers, 0.0)
-    return min(seconds_for(row, waiting, left, workers), longest)
+    made: dict[str, list[Launch]] = {}
+    for launch in launches:
+        made.setdefault(launch.row, []).append(launch)
+    used = {name: sum(each.elapsed_seconds for each in group) for name, group in made.items()}
+    owed = sum(
+        max(seconds_for(each, rows, budget_seconds, workers) - used[each.name], 0.0)
+        for each in rows
+        if each != row and each.name in made and not has_shown(each, kernel, made[each.name])
+    )
+    waiting = [each for each in rows if each == row or each.name not in made]
+    left = max(budget_seconds - (sum(used.values()) + owed) / workers, 0.0)
+    least = LEAST_SHARE * seconds_for(row, rows, budget_seconds, workers)
+    return min(max(seconds_for(row, waiting, left, workers), least), longest)
+
+
+def has_shown(row: Row, kernel: str, launches: Sequence[Launch]) -> bool:
+    """Whether these launches of a row show what they are to show, so that it needs no more time."""
+    sightings = sum(each.stale_tiles > 0 for each in launches)
+    enough = observations_wanted(row, kernel, [])
+    seen = sum(each.observations for each in launches)
+    return 0 < sightings_wanted(row, kernel) <= sightings or 0 < enough <= seen
 
 
 @dataclass
@@ -128,7 +156,12 @@ class Gate:
             self.plan,
             lambda _launch: None,
             seconds=seconds_left_for(
-                row, self.plan.rows, launches, self.budget_seconds, self.workers
+                row,
+                self.plan.rows,
+                launches,
+                budget_seconds=self.budget_seconds,
+                workers=self.workers,
+                kernel=self.plan.kernel,
             ),
             until_stale=sightings_wanted(row, self.plan.kernel),
             enough=observations_wanted(row, self.plan.kernel, launches),

@@ -88,6 +88,63 @@ def power_of(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class SourcePower:
+    """One kind of environment in a run: how many killable mutants it killed of those it tried.
+
+    `observed` is its share of the hand-overs of the sound rows that stayed Never.
+    """
+
+    source: str
+    killed: int
+    tried: int
+    observed: float
+
+
+def by_source(
+    verdicts: Sequence[RowVerdict], launches: Iterable[Launch], killable: Collection[str]
+) -> list[SourcePower]:
+    """The power of a run by `Source`; none of launches that do not say where they came from."""
+    quiet = {
+        each.row
+        for each in verdicts
+        if each.expected == _SOUND and each.silicon == SiliconVerdict.NEVER.value
+    }
+    tried: dict[str, set[str]] = {}
+    killed: dict[str, set[str]] = {}
+    observed: dict[str, int] = {}
+    for each in launches:
+        source = source_of(each)
+        if each.row in quiet:
+            observed[source] = observed.get(source, 0) + each.observations
+        elif each.row in killable:
+            tried.setdefault(source, set()).add(each.row)
+            if each.stale_tiles:
+                killed.setdefault(source, set()).add(each.row)
+    everything = sum(observed.values())
+    return [
+        SourcePower(
+            source=source.value,
+            killed=len(killed.get(source.value, ())),
+            tried=len(tried[source.value]),
+            observed=observed.get(source.value, 0) / everything if everything else 0.0,
+        )
+        for source in Source
+        if source.value in tried
+    ]
+
+
+def source_sentence(found: Sequence[SourcePower]) -> str:
+    """What each kind of environment saw, and how much of the bounds it made."""
+    told_of = [
+        f"{each.source} killed {each.killed} of {each.tried} and made {each.observed:.0%}"
+        for each in found
+    ]
+    return (
+        f"by environment, of the mutants that had one and of sound hand-overs: {'; '.join(told_of)}"
+    )
+
+
 def told(
     settings: Settings, verdicts: Sequence[RowVerdict], launches: Iterable[Launch]
 ) -> list[str]:
@@ -108,8 +165,11 @@ def gate_told(
     words = {each.row: each.machine_skeleton for each in readings}
     if not settings.killable:
         return []
+    made = list(launches)
+    sources = by_source(verdicts, made, settings.killable)
     return [
-        *told(settings, verdicts, launches),
+        *told(settings, verdicts, made),
+        *([source_sentence(sources)] if sources else []),
         reach_sentence(reach(verdicts, wanted)),
         *(pool_sentence(each) for each in pooled(verdicts, words) if len(each.rows) > 1),
     ]
