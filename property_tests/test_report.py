@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import snapshots
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from snapshots import pinned
 from written_runs import code_reading, fault, launch, settings
 
 from sbo_verify.harness.digest import details_of
@@ -25,7 +27,6 @@ from sbo_verify.report.markdown_words import code_span, escape
 from sbo_verify.report.outline import Findings, outline
 from sbo_verify.report.terminal import print_report, terminal_text
 
-SNAPSHOTS = Path(__file__).parent / "snapshots"
 SOUND = "full_wait-atom_release"
 CANARY = "no_wait-relaxed"
 LUCKY = "read_wait-release"
@@ -88,15 +89,6 @@ def failing() -> Findings:
 RUNS = {"healthy": healthy, "without_gpu": without_gpu, "failing": failing}
 
 
-def pinned(name: str, text: str) -> None:
-    """Compare with the text that was reviewed; a first or changed text is put beside it."""
-    file = SNAPSHOTS / name
-    expected = file.read_text(encoding="utf-8") if file.exists() else ""
-    if text != expected:
-        (SNAPSHOTS / f"{name}.new").write_text(text, encoding="utf-8")
-    assert text == expected, f"{name} has changed; compare with {name}.new and replace if meant"
-
-
 @pytest.mark.parametrize("name", RUNS)
 @pytest.mark.parametrize("width", [60, 170])
 def test_the_terminal_text_is_the_reviewed_one(name: str, width: int) -> None:
@@ -109,7 +101,7 @@ def test_the_markdown_is_the_reviewed_one(name: str) -> None:
 
 
 def test_a_changed_text_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(globals(), "SNAPSHOTS", tmp_path)
+    monkeypatch.setattr(snapshots, "FOLDER", tmp_path)
     (tmp_path / "text.md").write_text("sound", encoding="utf-8")
     pinned("text.md", "sound")
     with pytest.raises(AssertionError, match=r"text\.md has changed"):

@@ -13,6 +13,7 @@ arguments, `NoGpuError` and `ToolchainError` of the machine, `StoreError` of fil
 
 from __future__ import annotations
 
+from sbo_verify.api.comparing import compare
 from sbo_verify.api.examining import examine
 from sbo_verify.api.reading import Examination, findings_of, open_run, report
 from sbo_verify.api.reasoning import (
@@ -27,6 +28,8 @@ from sbo_verify.api.reasoning import (
 from sbo_verify.device.doctor import examine as doctor
 from sbo_verify.device.gpu import NoGpuError
 from sbo_verify.device.nvrtc import ToolchainError
+from sbo_verify.harness.beside import BesideError
+from sbo_verify.harness.comparison import Comparison
 from sbo_verify.harness.examination import drawn_seed
 from sbo_verify.harness.knobs import KnobError
 from sbo_verify.harness.producers import ProducerError
@@ -36,6 +39,8 @@ from sbo_verify.report.outline import Findings
 from sbo_verify.store import StoreError
 
 __all__ = [
+    "BesideError",
+    "Comparison",
     "Compiled",
     "Examination",
     "Explanation",
@@ -50,6 +55,7 @@ __all__ = [
     "ToolchainError",
     "UnknownNameError",
     "catalogue",
+    "compare",
     "doctor",
     "drawn_seed",
     "examine",
