@@ -15,10 +15,11 @@ from written_runs import settings
 
 from sbo_verify.cli import main, power_commands
 from sbo_verify.device.gpu import NoGpuError
+from sbo_verify.harness.knobs import Knobs
 from sbo_verify.harness.mutants import Mutant
 from sbo_verify.harness.power import Sightings
 from sbo_verify.harness.search import Counts
-from sbo_verify.report.power import power_text
+from sbo_verify.report.power import _USUAL_TILE_BYTES, power_text
 
 PASS, FAIL, UNKNOWN, USAGE = 0, 1, 2, 254
 RECORDED = Path(__file__).parents[1] / "reports" / "h200-2026-11-24"
@@ -75,6 +76,8 @@ def test_the_recorded_text_is_what_its_records_give() -> None:
     made = [json.loads((RECORDED / name).read_text()) for name in names]
     assert (RECORDED / "power.md").read_text() == power_text(made)
     assert all(not each["settings"]["dirty"] and each["settings"]["commit"] for each in made)
+    # A tile that a record does not name is the usual one.
+    assert Knobs().tile_bytes == _USUAL_TILE_BYTES
     # What is used is what the recorded search found.
     best = [each["best"] for each in made[0]["found"] if each["best"] is not None]
     assert [each.to_json() for each in power_commands.kept().environments] == best

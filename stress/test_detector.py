@@ -57,8 +57,9 @@ def test_a_launch_that_outlives_its_limit_is_stopped_and_recorded(bench: Bench) 
 
 def test_read_and_full_wait_are_told_apart_on_silicon(bench: Bench) -> None:
     """The issuing thread reads its own tile back, its old lines being in the SM's L1."""
-    read = _launch(bench, "readback-read_wait", prime_l1=True, tile_bytes=4096)
-    full = _launch(bench, "readback-full_wait", prime_l1=True, tile_bytes=4096)
+    sizes = {"prime_l1": True, "tile_bytes": 4096, "threads": 256, "ctas_per_sm": 2}
+    read = _launch(bench, "readback-read_wait", **sizes)
+    full = _launch(bench, "readback-full_wait", **sizes)
     assert read.stale_tiles > 0
     assert full.stale_tiles == 0
     assert full.observations == full.planned

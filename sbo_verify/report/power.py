@@ -13,10 +13,12 @@ PLANTED = "planted violations"
 
 _SOURCES = ("fresh", "tuned", "dense")
 _PER = 1e6
+# A knob that an environment leaves as it is by default is not in its record.
+_USUAL_TILE_BYTES = 16 * 1024
 _ABOUT_SEARCH = (
     "For each mutant: fresh draws (one in four dense), then the best of all that was tried, "
     "measured again in launches that took no part in the choice. Stale tiles a second of GPU time "
-    "are its death rate."
+    "are its death rate; million/s are hand-overs observed."
 )
 _ABOUT_MUTANTS = (
     "Seconds of GPU time to the first stale tile over the seeds, as the gate launches; kills a "
@@ -54,7 +56,10 @@ def _made(settings: Mapping[str, Any]) -> str:
 
 
 def _search(record: Mapping[str, Any]) -> list[str]:
-    columns = ("mutant", "fresh: stale a second", "kept: stale a second", "times", "kept: stale of")
+    columns = (
+        *("mutant", "fresh: stale a second", "kept: stale a second", "times", "kept: stale of"),
+        *("tile bytes", "million/s"),
+    )
     rows, unseen = [], []
     for each in record["found"]:
         before, best = each["before"], each["best"]
@@ -71,6 +76,8 @@ def _search(record: Mapping[str, Any]) -> list[str]:
                 f"{death:,.0f}",
                 f"{death / fresh:,.1f}" if fresh else "-",
                 f"{best['stale']:,} of {best['observations']:,}",
+                f"{best['knobs'].get('tile_bytes', _USUAL_TILE_BYTES):,}",
+                f"{best['observations'] / best['seconds'] / _PER:,.1f}",
             ]
         )
     parts = ["## Environments", _ABOUT_SEARCH, markdown_table(columns, rows, columns[1:])]
