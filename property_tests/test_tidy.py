@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 KERNELS = ROOT / "kernels"
 PYTHON_FOLDERS = ("sbo_verify", "property_tests", "stress")
 TEXT_SUFFIXES = {".py", ".cuh", ".md", ".toml", ".json", ".jsonl", ".txt", ".sh", ".yml", ""}
-TEXT_FOLDERS = (*PYTHON_FOLDERS, "kernels", "reports", ".ci")
+TEXT_FOLDERS = (*PYTHON_FOLDERS, "kernels", "reports", "docs", ".ci")
 
 MODULE_LINES = 400
 FUNCTION_LINES = 60
