@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from written_runs import fault, launch
 
+from sbo_verify.device.layout import NoiseKind
 from sbo_verify.harness.environments import (
     BROKEN_SHARES,
     KEPT,
@@ -32,6 +34,8 @@ from sbo_verify.protocol import Protocol, Row
 from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
 from sbo_verify.record import Launch
 
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENT = ROOT / "docs" / "detector.md"
 SOUND = SIGNAL_PUBLISH.row("full_wait-atom_release")
 MUTANT = SIGNAL_PUBLISH.row("no_wait-relaxed")
 OTHER = SIGNAL_PUBLISH.row("poll_volatile")
@@ -64,6 +68,22 @@ def test_every_kept_environment_is_of_a_mutant_of_the_catalogue_and_can_be_launc
         assert fit_ring(fit(each.knobs, geometry), 1, geometry) == each.knobs, each.row
     assert kept().settings["commit"]
     assert kept().settings["machine"]["gpu"]
+
+
+def test_the_document_counts_the_kept_environments_right() -> None:
+    knobs = [each.knobs for each in kept().environments]
+    text = " ".join(DOCUMENT.read_text().split())
+    quiet = sum(each.noise is NoiseKind.NONE or each.noise_share == 0 for each in knobs)
+    crowded = sum((each.threads, each.ctas_per_sm) == (128, 8) for each in knobs)
+    ahead = sum(each.in_flight == 2 for each in knobs)
+    assert f"Of the {len(knobs)} that are kept, {ahead} have a producer" in text
+    assert f"{crowded} have eight CTAs of 128 threads on an SM, and {quiet} no noise" in text
+    assert f"and {sum(each.prime_l1 for each in knobs)} with the tile's old lines" in text
+    for shares, column in ((SOUND_SHARES, -2), (BROKEN_SHARES, -1)):
+        for source, share in shares.items():
+            (row,) = re.findall(rf"^\| {source.value} \|.*$", DOCUMENT.read_text(), re.MULTILINE)
+            cells = [each.strip() for each in row.strip("|").split("|")]
+            assert cells[column] == f"{100 * share // sum(shares.values())} %"
 
 
 def test_a_canary_has_a_kept_environment() -> None:
