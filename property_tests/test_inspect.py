@@ -250,8 +250,8 @@ def test_json_and_sarif_hold_every_finding(
     ("content", "message"),
     [
         (b"", "the file is empty"),
-        (b"\x7fELF\x02", "is machine code (a cubin or fatbin); PTX is read here"),
-        (b"\x50\xed\x55\xba", "is machine code (a cubin or fatbin); PTX is read here"),
+        (b"\x7fELF\x02", "byte 0: an ELF header of 64 bytes, the file has 5"),
+        (b"\x50\xed\x55\xba", "byte 0: a fatbin's header is cut short"),
         (b"\xff\xfe", "is no text: byte 0 cannot be read"),
         (b"hello", "no .version directive"),
     ],

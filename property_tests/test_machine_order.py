@@ -102,7 +102,7 @@ def test_the_full_wait_and_the_release_are_these_words() -> None:
         ("producer.join", ["BAR.SYNC.DEFER_BLOCKING"]),
         ("producer.publish", [*RELEASE, "REDG.STRONG.GPU"]),
         ("consumer.poll", ["LDG.STRONG.GPU", "CCTL.IVALL"]),
-        ("consumer.read", ["LDG"]),
+        ("consumer.read", ["@LDG"]),
     ]
 
 

@@ -9,15 +9,19 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sysconfig
 import tempfile
 import zlib
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from sbo_verify.compiled import sass_registers
 from sbo_verify.compiled.sass import Listing, read_listing
+from sbo_verify.compiled.sass_registers import Access, read_registers
 
 FOLDER = "listings"
 OPTIONS = ("-c", "-gp")
@@ -63,14 +67,39 @@ def disassemble(cubin: bytes, *, cache_in: Path | None = None) -> Listing:
     listing that cannot be read. A cache that cannot be written costs time, not the answer.
     """
     if cache_in is None:
-        return read_listing(_listing(cubin))
+        return read_listing(_listing(cubin, OPTIONS))
     name = hashlib.sha256(" ".join((nvdisasm_version(), *OPTIONS)).encode() + cubin).hexdigest()
     file = cache_in / FOLDER / f"{name}.gz"
     kept = _kept(file)
     if kept is None:
-        kept = _listing(cubin)
+        kept = _listing(cubin, OPTIONS)
         _keep(file, kept)
     return read_listing(kept)
+
+
+@dataclass(frozen=True)
+class Disassembly:
+    """A cubin's listing, and the registers that each instruction of a function reads and writes."""
+
+    listing: Listing
+    registers: dict[str, dict[int, Access]]
+
+
+def disassemble_with_registers(cubin: bytes) -> Disassembly:
+    """The machine code of anybody's cubin, with source lines where it has them.
+
+    Raises `DisassemblerError` where nvdisasm is missing or refuses the cubin, `SassError` for a
+    listing that cannot be read.
+    """
+    drawn = _listing(cubin, ("-c", *sass_registers.OPTIONS))
+    registers = read_registers(drawn)
+    # The drawing has no lines, and only a cubin with a table of them needs to be read again.
+    lined = any(table in cubin for table in (b".debug_line", b".nv_debug_line_sass"))
+    text = _listing(cubin, (*OPTIONS, "-g")) if lined else _DRAWING.sub("", drawn)
+    return Disassembly(read_listing(text), registers)
+
+
+_DRAWING = re.compile(r"[ \t]*// (?:\||\+).*$", re.MULTILINE)
 
 
 def _kept(file: Path) -> str | None:
@@ -92,11 +121,11 @@ def _keep(file: Path, text: str) -> None:
         return
 
 
-def _listing(cubin: bytes) -> str:
+def _listing(cubin: bytes, options: tuple[str, ...]) -> str:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "kernel.cubin"
         file.write_bytes(cubin)
-        command = [find_nvdisasm(), *OPTIONS, str(file)]
+        command = [find_nvdisasm(), *options, str(file)]
         try:
             return _run(command)
         except DisassemblerError:

@@ -32,12 +32,16 @@ class UnknownKernelError(ValueError):
 
 @dataclass
 class Inspection:
-    """The hand-offs of a file, and what was seen and not judged, each with its instruction."""
+    """The hand-offs of a file, and what was seen and not judged, each with its instruction.
+
+    `unread` says why code of the file could not be read, if any.
+    """
 
     module: Module
     functions: list[str]
     hand_offs: list[HandOff] = field(default_factory=list)
     not_judged: list[tuple[Op, str]] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
 
     @property
     def verdict(self) -> HandOffVerdict | None:
@@ -50,6 +54,8 @@ class Inspection:
             for each in self.hand_offs
             if each.side is not Side.SOURCE or each.verdict is not HandOffVerdict.ORDERED
         }
+        if self.unread:
+            found.add(HandOffVerdict.CANNOT_TELL)
         ranked = (HandOffVerdict.NOT_ORDERED, HandOffVerdict.CANNOT_TELL, HandOffVerdict.ORDERED)
         return next((each for each in ranked if each in found), None)
 
@@ -63,7 +69,13 @@ def inspect_ptx(
 
     Raises `PtxError`, with the line, for text that cannot be read, and `UnknownKernelError`.
     """
-    module = read_module(text)
+    return inspect_module(read_module(text), kernel, at=at)
+
+
+def inspect_module(
+    module: Module, kernel: str | None = None, *, at: Callable[[Op], bool] | None = None
+) -> Inspection:
+    """Judge the hand-offs of functions that were read; raises as `inspect_ptx` does."""
     chosen = [each for each in module.functions if kernel in {None, each.name}]
     if not chosen:
         raise UnknownKernelError(_no_kernel(module, kernel or ""))

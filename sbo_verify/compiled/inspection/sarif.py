@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from sbo_verify.compiled.inspection.files import Inspection
 from sbo_verify.compiled.inspection.handoffs import Broken, HandOff
+from sbo_verify.compiled.inspection.machine import MachineModule
 from sbo_verify.compiled.inspection.rules import RULES
 from sbo_verify.compiled.inspection.source import Unclobbered
 from sbo_verify.compiled.inspection.text import Module, Op
+from sbo_verify.compiled.sass import UNIT_BYTES
 
+# A part of a file is no file of its own.
+_PART = re.compile(r" \[[^\[\]]*\]$")
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
 def place(module: Module, op: Op | None) -> dict[str, Any] | None:
-    """An instruction: its PTX line, its text, and its source line where the compiler left one."""
+    """An instruction: its PTX line, its text, and its source line where the compiler left one.
+
+    Of machine code, its address and text, and the PTX that it is read as.
+    """
     if op is None:
         return None
     found: dict[str, Any] = {"ptx_line": op.line, "instruction": op.mnemonic}
+    if isinstance(module, MachineModule) and (code := module.machine_code(op)) is not None:
+        found = {
+            "address": code.address,
+            "instruction": " ".join(filter(None, (code.predicate, code.opcode, code.operands))),
+            "read_as": op.mnemonic,
+        }
+        if parts := module.parts(op):
+            found["with"] = [{"address": e.address, "instruction": e.opcode} for e in parts]
+        if code.ptx_line is not None:
+            found["ptx_line"] = code.ptx_line
     if (source := module.source(op)) is not None:
         found |= {"source_file": source.file, "source_line": source.line}
     return found
@@ -56,17 +74,20 @@ def message(broken: Broken) -> str:
 
 
 def inspection_data(path: str, inspection: Inspection) -> dict[str, Any]:
-    """All of one file."""
+    """All of one file, or of one part of it."""
     module = inspection.module
     verdict = inspection.verdict
+    machine = {"machine_code": module.target} if isinstance(module, MachineModule) else {}
     return {
         "file": path,
+        **machine,
         "functions": inspection.functions,
         "verdict": verdict.value if verdict else None,
         "hand_offs": [hand_off_data(module, each) for each in inspection.hand_offs],
         "not_judged": [
             {"at": place(module, op), "because": why} for op, why in inspection.not_judged
         ],
+        "unread": inspection.unread,
     }
 
 
@@ -81,6 +102,11 @@ def sarif(
         for path, inspection in inspections
         for hand_off in inspection.hand_offs
         for result in _results(path, inspection.module, hand_off)
+    ]
+    results += [
+        _result("cannot-tell", "note", why, path, 1)
+        for path, inspection in inspections
+        for why in inspection.unread
     ]
     results += [
         _result("asm-without-memory-clobber", "error", each.text, path, each.line)
@@ -110,17 +136,41 @@ def _results(path: str, module: Module, hand_off: HandOff) -> list[dict[str, Any
         source = module.source(each.op)
         text = f"{hand_off.function}: {message(each)}. Mend: {RULES[each.rule].mend}."
         file, line = (source.file, source.line) if source else (path, each.op.line)
-        found.append(_result(each.rule, "error", text, file, line))
+        result = _result(each.rule, "error", text, file, line)
+        if isinstance(module, MachineModule):
+            _place_in_machine_code(result, module, hand_off.function, each.op, lined=bool(source))
+        found.append(result)
     if not hand_off.broken:
-        found += [
-            _result("cannot-tell", "note", f"{hand_off.function}: {why}", path, hand_off.op.line)
-            for why in hand_off.unknown
-        ]
+        for why in hand_off.unknown:
+            text = f"{hand_off.function}: {why}"
+            result = _result("cannot-tell", "note", text, path, hand_off.op.line)
+            if isinstance(module, MachineModule):
+                op = hand_off.op
+                _place_in_machine_code(result, module, hand_off.function, op, lined=False)
+            found.append(result)
     return found
 
 
+def _place_in_machine_code(
+    result: dict[str, Any], module: MachineModule, function: str, op: Op, *, lined: bool
+) -> None:
+    """A cubin has no lines: where the compiler left none of the source, a place in the file."""
+    location = result["locations"][0]["physicalLocation"]
+    location["address"] = {
+        "relativeAddress": int(op.line),
+        "fullyQualifiedName": f"{function}+{op.line}",
+        "kind": "instruction",
+    }
+    if not lined:
+        offset = module.sections.get(function, 0) + int(op.line)
+        location["region"] = {"byteOffset": offset, "byteLength": UNIT_BYTES}
+
+
 def _result(rule: str, level: str, text: str, file: str, line: int) -> dict[str, Any]:
-    location = {"artifactLocation": {"uri": file}, "region": {"startLine": max(line, 1)}}
+    location = {
+        "artifactLocation": {"uri": _PART.sub("", file)},
+        "region": {"startLine": max(line, 1)},
+    }
     return {
         "ruleId": rule,
         "level": level,

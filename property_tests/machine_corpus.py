@@ -1,0 +1,50 @@
+"""Machine code of the corpus: compiled here by NVRTC, and what is expected of it."""
+
+from __future__ import annotations
+
+import csv
+from functools import cache
+from pathlib import Path
+
+from inspected.build import SOURCE
+
+from sbo_verify.compiled.elf import KernelFacts, kernel_facts, read_elf
+from sbo_verify.compiled.inspection.files import Inspection
+from sbo_verify.compiled.nvdisasm import Disassembly, disassemble_with_registers
+from sbo_verify.device.nvrtc import compile_source
+
+CORPUS = Path(__file__).parent / "inspected"
+SOUND = "bulk_full_release"
+
+
+def rows(name: str) -> list[dict[str, str]]:
+    """The lines of a table beside the corpus."""
+    with (CORPUS / name).open() as file:
+        return list(csv.DictReader(file))
+
+
+EXPECTED = {row["file"].removesuffix(".ptx"): row for row in rows("inspected.csv")}
+DIFFERENT = {row["kernel"]: row for row in rows("machine.csv")}
+KERNELS = [name for name, row in EXPECTED.items() if row["origin"] == "nvcc"]
+
+
+@cache
+def cubin(*options: str, target: str = "sm_90a") -> bytes:
+    """All kernels of the corpus."""
+    made = compile_source(SOURCE.read_text(), SOURCE.name, {}, [f"-arch={target}", *options])
+    assert made.ok, made.log
+    return made.cubin
+
+
+@cache
+def disassembly(target: str = "sm_90a") -> tuple[Disassembly, dict[str, KernelFacts]]:
+    """Their machine code, and what the cubin says of each."""
+    content = cubin(target=target)
+    code = disassemble_with_registers(content)
+    elf = read_elf(content)
+    return code, {name: kernel_facts(elf, name) for name in code.listing.functions}
+
+
+def rules(inspection: Inspection) -> set[str]:
+    """The rules that are broken."""
+    return {each.rule for one in inspection.hand_offs for each in one.broken}
