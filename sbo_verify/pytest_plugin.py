@@ -119,7 +119,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Without a GPU a marked test is skipped before its fixtures are made."""
     if item.get_closest_marker(MARK) is not None:
-        _need_gpu(item.config)
+        _skip_without_gpu(item.config)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -136,7 +136,7 @@ def sbo_gate(request: pytest.FixtureRequest) -> StressProducer:
     Returns the `RowVerdict` of a producer that passes; fails the test with the diagnosis of one
     that does not.
     """
-    _need_gpu(request.config)
+    _skip_without_gpu(request.config)
     item: pytest.Item = request.node
 
     def gate(
@@ -150,15 +150,13 @@ def sbo_gate(request: pytest.FixtureRequest) -> StressProducer:
     return gate
 
 
-def _need_gpu(config: pytest.Config) -> None:
+def _skip_without_gpu(config: pytest.Config) -> None:
+    """Skip, unless that is to be a failure: then the test fails itself, when it stresses."""
     if _WHY_NOT not in config.stash:
         config.stash[_WHY_NOT] = _why_no_silicon()
     why_not = config.stash[_WHY_NOT]
-    if not why_not:
-        return
-    if config.option.sbo_require_gpu or why_not.startswith(LOST):
-        pytest.fail(f"unknown: silicon did not run: {why_not}", pytrace=False)
-    pytest.skip(why_not)
+    if why_not and not (config.option.sbo_require_gpu or why_not.startswith(LOST)):
+        pytest.skip(why_not)
 
 
 def _why_no_silicon() -> str:
@@ -196,6 +194,8 @@ def _stress(
     """One run of the producer and the canaries; fails the test unless it is a pass."""
     from sbo_verify import api  # noqa: PLC0415
 
+    if why_not := item.config.stash[_WHY_NOT]:
+        pytest.fail(f"unknown: silicon did not run: {why_not}", pytrace=False)
     option = item.config.option
     seed = api.drawn_seed() if option.sbo_seed is None else option.sbo_seed
     command = f"pytest {shlex.quote(item.nodeid)} --sbo-seed {seed}"
