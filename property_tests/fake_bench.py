@@ -85,7 +85,7 @@ class GateBench(FakeBench):
         yield from super().stress(row, seed, **how)
 
 
-def _describe(_index: int = 0) -> Gpu:
+def _describe(index: int = 0) -> Gpu:  # noqa: ARG001 - as `describe_gpu`
     if GPU_DIES in os.environ and Path(os.environ[DEATH]).exists():
         message = "no CUDA device is visible"
         raise NoGpuError(message)

@@ -21,13 +21,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
 from fake_bench import GPU
-from written_runs import code_reading, launch, witness
+from written_runs import code_reading, fault, launch, witness
 
 from sbo_verify import disk
 from sbo_verify.cli import main, soak_commands
@@ -46,6 +46,10 @@ PACE = "STEADY_PACE"
 LAUNCH_SECONDS = 1 / 128
 OBSERVATIONS = 1000
 STALE_ONE_IN = 7
+
+
+# What comes instead of a launch, or what it makes the launch show.
+Fault = Callable[[], dict[str, Any] | None]
 
 
 class OutOfMemoryError(Exception):
@@ -99,7 +103,14 @@ def _replace_in_disk(**calls: Callable[..., Any]) -> None:
     vars(disk)["os"] = SimpleNamespace(**vars(os) | calls)
 
 
-FAULTS: dict[str, Callable[[], None]] = {
+def _show(what: str) -> Callable[[], dict[str, Any]]:
+    """The kernel itself gives up half-way, and says why."""
+    return lambda: {"observations": OBSERVATIONS // 2, "fault": fault(what)}
+
+
+FAULTS: dict[str, Fault] = {
+    "timed out": _show("threshold never reached"),
+    "crowded out": _show("not co-resident"),
     "kill": _signal(signal.SIGKILL),
     "interrupt": _signal(signal.SIGINT),
     "terminate": _signal(signal.SIGTERM),
@@ -123,7 +134,7 @@ class SteadyBench:
     gpu: Gpu = GPU
     worker: str = ""
     stale: frozenset[str] = frozenset()
-    fault: Callable[[], None] | None = None
+    fault: Fault | None = None
     fault_at: int = -1
     pace_seconds: float = 0.0
     asked: list[tuple[str, int]] = field(default_factory=list)
@@ -138,10 +149,11 @@ class SteadyBench:
         assert fixed is not None
         self.asked.append((row.name, index))
         time.sleep(self.pace_seconds)
+        changes: dict[str, Any] = {}
         if self.fault is not None and len(self.asked) - 1 == self.fault_at:
-            self.fault()
+            changes = self.fault() or {}
         stale = int(row.name in self.stale and index % STALE_ONE_IN == 3)
-        return launch(
+        shown = launch(
             row.name,
             stale,
             OBSERVATIONS,
@@ -153,6 +165,7 @@ class SteadyBench:
             worker=self.worker,
             gpu=self.gpu.uuid,
         )
+        return replace(shown, **changes)
 
     def stress(  # noqa: PLR0913 - as a bench has it
         self,
@@ -194,11 +207,11 @@ def _bench(protocol: Protocol) -> SteadyBench:
     )
 
 
-def _after_a_copy(fault: Callable[[], None]) -> Callable[[], None]:
-    def come() -> None:
+def _after_a_copy(fault: Fault) -> Fault:
+    def come() -> dict[str, Any] | None:
         (raw,) = Path(os.environ[OUT]).glob("*/*/raw.jsonl")
         Path(os.environ[BEFORE]).write_bytes(raw.read_bytes())
-        fault()
+        return fault()
 
     return come
 

@@ -147,3 +147,10 @@ def test_all_processes_of_a_user_look_in_one_folder(
     take_lease(GPUS).release()
     assert [path.name for path in lease_folder().iterdir()] == ["GPU-a-0.lock"]
     assert lease_folder().stat().st_mode & 0o077 == 0
+
+
+def test_a_folder_that_cannot_hold_leases_is_named_with_what_to_do(tmp_path: Path) -> None:
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("")
+    with pytest.raises(LeaseError, match=r"cannot lease a GPU in .*file: .*; set \$TMPDIR to"):
+        take_lease(GPUS, in_the_way)

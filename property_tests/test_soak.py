@@ -88,12 +88,12 @@ def growing(footprints: list[Footprint], fold_bytes: int) -> list[str]:
 def test_memory_and_disk_stay_flat_over_many_thousand_launches(tmp_path: Path) -> None:
     run, bench, fold_bytes = run_of(tmp_path), bench_of(), 256 << 10
     bench.asked = Forgetful()
-    assert soak(run, bench, 64.0, fold_bytes)
+    assert soak(run, bench, 40.0, fold_bytes)
     found = counted(run)
-    assert sum(launches for launches, _, _ in found.values()) >= 8_000
+    assert sum(launches for launches, _, _ in found.values()) >= 5_000
     assert found == {row: expected(found[row][0], row) for row in ROWS}
     footprints = run.raw().footprints
-    assert len(footprints) > 50
+    assert len(footprints) > 40
     assert growing(footprints, fold_bytes) == []
     assert (run.path / RAW_FILE).stat().st_size < 64 << 10
     assert is_complete(run) == []
@@ -145,7 +145,7 @@ def lose() -> None:
     raise LaunchFailedError(message)
 
 
-@pytest.mark.parametrize("at", [0, 1, 5, 63, 150, 299])
+@pytest.mark.parametrize("at", [0, 5, 150, 299])
 def test_after_ctrl_c_every_launch_is_made_once_and_none_is_lost(at: int, tmp_path: Path) -> None:
     run, first, second = run_of(tmp_path), bench_of(fault=interrupt, fault_at=at), bench_of()
     with pytest.raises(KeyboardInterrupt):

@@ -5,20 +5,18 @@ Real processes, forked from one that has imported everything, with a GPU that fa
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
-import steady_bench
-from steady_bench import BEFORE, FAULT, GPUS, LAUNCH_SECONDS, NO_ROOM, OUT, PACE, STALE
+from forked_programs import CANARY, SOUND, Programs, serving
+from steady_bench import FAULT, GPUS, NO_ROOM, PACE, STALE
 from tried import (
     PROPERTY,
     RecordProperty,
@@ -30,92 +28,18 @@ from tried import (
     tried,
 )
 
+from sbo_verify import cli
 from sbo_verify.harness.judgement import INTERRUPTED
 from sbo_verify.store import RAW_FILE, Run, runs_below
 
-ROOT = Path(__file__).resolve().parents[1]
-SOUND, CANARY = "full_wait-atom_release", "no_wait-relaxed"
-ROWS = f"{SOUND},{CANARY}"
 PASS, FAIL, UNKNOWN = 0, 1, 2
-TEN_LAUNCHES, MANY_LAUNCHES = str(10 * LAUNCH_SECONDS), str(150 * LAUNCH_SECONDS)
-MOMENTS = 16
-
-
-@dataclass
-class Child:
-    """A running program. `pid` is its process's, `said` where its output goes."""
-
-    pid: int
-    said: Path
-    server: subprocess.Popen[str]
-
-    def wait(self) -> int:
-        """Its exit code, negative for a signal."""
-        return int(ask(self.server, ""))
-
-
-def ask(server: subprocess.Popen[str], line: str) -> str:
-    """The server's answer to a line."""
-    assert server.stdin is not None
-    assert server.stdout is not None
-    server.stdin.write(f"{line}\n")
-    server.stdin.flush()
-    return server.stdout.readline()
-
-
-@dataclass
-class Programs:
-    """Starts programs with the steady GPU. Runs lie in `out`."""
-
-    server: subprocess.Popen[str]
-    folder: Path
-
-    @property
-    def out(self) -> Path:
-        """Where the runs of this test lie."""
-        return self.folder / "runs"
-
-    @property
-    def before(self) -> Path:
-        """The raw records as they were when the fault came."""
-        return self.folder / "before"
-
-    def start(self, *words: str, **environment: str) -> Child:
-        """Start `sbo-verify WORDS`."""
-        request = {
-            "words": [*words],
-            "environment": {
-                OUT: str(self.out),
-                BEFORE: str(self.before),
-                STALE: CANARY,
-                **environment,
-            },
-            "said": str(self.folder / "said"),
-        }
-        return Child(int(ask(self.server, json.dumps(request))), self.folder / "said", self.server)
-
-    def stress(self, out: Path | None = None, /, **environment: str) -> Child:
-        """Two rows, ten launches each."""
-        words = ["stress", "--variants", ROWS, "--seed", "7", "--seconds", TEN_LAUNCHES, "--out"]
-        return self.start(*words, str(out or self.out), **environment)
-
-    def next_run(self) -> int:
-        """The exit code of a run without any fault, into the same folder as the others."""
-        return self.stress(self.folder / "next").wait()
+MOMENTS = 10
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[subprocess.Popen[str]]:
     """The process from which programs are forked."""
-    folders = [str(ROOT), str(ROOT / "property_tests")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folders), "COLUMNS": "200"}
-    with subprocess.Popen(  # noqa: S603 - this interpreter, on the project's own text
-        [sys.executable, steady_bench.__file__],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with serving() as process:
         yield process
 
 
@@ -134,6 +58,7 @@ def test_without_a_fault_the_run_passes(programs: Programs) -> None:
 
 # ---- one fault each -------------------------------------------------------------------------
 
+OTHERS = "others' load on the GPU"
 # Fault, how it is made, what the bench does and when, exit code, a word on the fault's record.
 FAULTS = [
     ("process killed", "SIGKILL in the middle of a row", "kill@5", -signal.SIGKILL, ""),
@@ -148,6 +73,8 @@ FAULTS = [
     ("out of GPU memory", "noise", "noise memory@5", UNKNOWN, "out of GPU memory"),
     ("GPU vanishes", "driver error in the middle of a row", "gone@5", UNKNOWN, "launch failed"),
     ("GPU vanishes", "driver error when its memory is taken", "gone@", UNKNOWN, ""),
+    (OTHERS, "a wait times out", "timed out@5", UNKNOWN, "threshold never reached"),
+    (OTHERS, "CTAs are not resident together", "crowded out@5", UNKNOWN, "not co-resident"),
     ("disk full", "no room in the middle of a row", "full disk@5", UNKNOWN, ""),
     ("disk full", "fsync of the verdict fails", "no sync@5", UNKNOWN, ""),
 ]
@@ -328,41 +255,25 @@ def test_a_lost_record_would_be_counted() -> None:
     assert missing([], [b"a"]) == 0
 
 
-# ---- a soak ---------------------------------------------------------------------------------
+# ---- the end of a process --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("told", ["kill@70", "interrupt@70", "full disk@70", "failed@70"])
-def test_a_soak_goes_on_where_it_was(
-    told: str, programs: Programs, record_property: RecordProperty
+class ProcessEnded(Exception):  # noqa: N818 - it stands for os._exit
+    """The process would be gone."""
+
+
+@pytest.mark.parametrize(("hangs", "end"), [(True, ProcessEnded), (False, SystemExit)])
+def test_a_process_with_a_launch_that_hangs_frees_nothing_at_its_end(
+    hangs: bool,  # noqa: FBT001 - a case
+    end: type[BaseException],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    words = ("soak", "--variants", ROWS, "--seed", "7", "--seconds", MANY_LAUNCHES, "--out")
-    ended = programs.start(*words, str(programs.out), **{FAULT: told}).wait()
-    assert ended in {-signal.SIGKILL, UNKNOWN}
-    run = only_run(programs.out)
-    assert outcome_of(run) == "unknown"
-    before = records(programs.before)
-    launches = sum(b'"kind":"launch"' in line for line in before)
-    resumed = programs.start("soak", "--resume", str(run.path)).wait()
-    outcome = outcome_of(run)
-    failed = told.startswith("failed")
-    assert resumed == (UNKNOWN if failed else PASS), (programs.folder / "said").read_text()
-    told_launches = sum(getattr(each, "launches", 1) for each in run.launches())
-    made = [f for f in run.raw().footprints if f.process == 2]
-    assert made[0].launches >= launches
-    assert told_launches == (151 if failed else 150)
-    record_property(
-        PROPERTY,
-        asdict(
-            Tried(
-                fault="soak interrupted",
-                how=f"{told} of 150 launches, and resumed; launches are counted",
-                times=1,
-                before=launches,
-                after=told_launches,
-                lost=max(0, launches - told_launches),
-                verdict=outcome,
-                exit_code=str(ended),
-                then=str(resumed),
-            )
-        ),
-    )
+    def ended(code: int) -> None:
+        raise ProcessEnded(code)
+
+    monkeypatch.setattr(cli, "main", lambda: UNKNOWN)
+    monkeypatch.setattr(cli, "launch_hangs", lambda: hangs)
+    monkeypatch.setattr(os, "_exit", ended)
+    with pytest.raises(end) as caught:
+        cli.program()
+    assert caught.value.args == (UNKNOWN,)

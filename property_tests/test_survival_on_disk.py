@@ -47,33 +47,33 @@ def test_a_record_cut_off_at_any_byte_loses_itself_alone_and_is_said(
     run: Run, record_property: RecordProperty
 ) -> None:
     whole = (run.path / RAW_FILE).read_bytes()
-    last = launch(SOUND, index=1)
-    run.append(last)
+    run.append(launch(SOUND, index=1))
     line = (run.path / RAW_FILE).read_bytes()[len(whole) :]
-    lost = 0
+    entries = []
     for cut in range(1, len(line)):
         (run.path / RAW_FILE).write_bytes(whole + line[:cut])
-        found = run.launches()
         kept = cut == len(line) - 1
         # Cut behind its last byte but the line's end, the record is there.
-        assert [each.index for each in found if each.row == SOUND] == [0, *[1][: int(kept)]]
-        assert len(run.losses) == int(not kept)
+        assert [each.index for each in run.launches() if each.row == SOUND] == [0, 1][: 1 + kept]
         run.append(launch(SOUND, index=2))
-        after = records(run.path / RAW_FILE)
-        lost += missing(records_of(whole), after)
         assert [each.index for each in run.launches() if each.row == SOUND][-1] == 2
         assert len(run.losses) == int(not kept)
+        after = records(run.path / RAW_FILE)
+        entries.append((len(records_of(whole)), len(after), missing(records_of(whole), after)))
     (run.path / RAW_FILE).write_bytes(whole + line[:100])
-    entry = tried(
-        record_property,
-        run,
+    entry = Tried(
         fault="record cut off",
-        how="in mid-line, at every byte of it; a record is written behind it",
-        before=records_of(whole),
+        how="in mid-line, at every byte of it; another record is written behind it",
+        times=len(entries),
+        before=sum(before for before, _, _ in entries),
+        after=sum(after for _, after, _ in entries),
+        lost=sum(lost for _, _, lost in entries),
+        verdict=outcome_of(run),
         exit_code="none",
         then="reads on",
     )
-    assert (entry.lost + lost, entry.verdict) == (0, "unknown")
+    record_property(PROPERTY, asdict(entry))
+    assert (entry.lost, entry.verdict) == (0, "unknown")
 
 
 def records_of(text: bytes) -> list[bytes]:

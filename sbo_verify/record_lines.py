@@ -85,13 +85,16 @@ def json_object(text: bytes) -> dict[str, Any] | None:
     return data if isinstance(data, dict) else None
 
 
-def records_in(file: Path, kinds: Mapping[str, type[Record]]) -> Iterator[Record | TornLine]:
+def records_in(
+    file: Path, kinds: Mapping[str, type[Record]], holding: bytes = b""
+) -> Iterator[Record | TornLine]:
     """The records of a file, or of its packed form beside it, and its torn lines, in order.
 
-    Raises `StoreError` for a file that cannot be read and for a whole line that is no record.
+    Lines without the text `holding` are not looked at. Raises `StoreError` for a file that cannot
+    be read and for a whole line that is no record.
     """
     lines = _kept_bytes(file).split(b"\n")
-    filled = [(number, line) for number, line in enumerate(lines, start=1) if line]
+    filled = [(n, line) for n, line in enumerate(lines, start=1) if line and holding in line]
     for number, line in filled:
         data, torn = json_object(line), b""
         if data is None:

@@ -16,6 +16,7 @@ line that is whole but not a record of this version is an error that names it.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -271,6 +272,12 @@ class Run:
     def launches(self) -> list[Launch]:
         """The launches in the order in which they were written."""
         return self.raw().launches
+
+    def launches_of(self, row: str) -> list[Launch]:
+        """One row's launches in the order of writing, without reading the other rows' records."""
+        holding = json.dumps(row).encode()
+        found = records_in(self.path / RAW_FILE, _RAW_KINDS, holding)
+        return [each for each in found if isinstance(each, Launch) and each.row == row]
 
     def code_readings(self) -> list[CodeReading]:
         """The readings of compiled code in the order in which they were written."""

@@ -29,7 +29,7 @@ from sbo_verify.device.build import BuildError, CacheError
 from sbo_verify.device.driver import DriverError
 from sbo_verify.device.geometry import GeometryError
 from sbo_verify.device.gpu import NoGpuError
-from sbo_verify.device.gpu_errors import launch_hangs
+from sbo_verify.device.gpu_errors import launch_hangs, named
 from sbo_verify.device.kernel_timer import TimingError
 from sbo_verify.device.micro_kernel import ArenaError, GpuLostError, GpuMemoryError
 from sbo_verify.device.nvrtc import ToolchainError
@@ -95,13 +95,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A shell has got its completion, with 0; click and rich leave with 1, which means fail
         # here, when nobody reads their output on.
         return ExitCode.UNKNOWN if error.code else ExitCode.PASS
-    except tuple(CODES) as error:
-        code = next(code for kind, code in CODES.items() if isinstance(error, kind))
-        return _complain(str(error), code)
-    except Exception:  # noqa: BLE001 - the last resort: a defect of this program
-        traceback.print_exc()
-        return _complain("internal error: please report the lines above", ExitCode.INTERNAL)
+    except Exception as error:  # noqa: BLE001 - the last resort
+        return _fail_of(error)
     return int(code or ExitCode.PASS)
+
+
+def _fail_of(error: Exception) -> int:
+    for kind, code in CODES.items():
+        if isinstance(error, kind):
+            return _complain(str(error), code)
+    if (told := named(error)) is not None:
+        return _complain(f"{told.what}: {told}", ExitCode.UNKNOWN)
+    # A defect of this program.
+    traceback.print_exc()
+    return _complain("internal error: please report the lines above", ExitCode.INTERNAL)
 
 
 def program() -> None:

@@ -322,8 +322,7 @@ def _lost(what: str, bench: StressBench, row: Row, plan: Plan, index: int) -> La
 
 def next_index(run: Run, row: Row) -> int:
     """The index behind all launches that the run has of a row, whichever process made them."""
-    mine = [launch for launch in run.launches() if launch.row == row.name]
-    return max((last_index(launch) + 1 for launch in mine), default=0)
+    return max((last_index(launch) + 1 for launch in run.launches_of(row.name)), default=0)
 
 
 def conforms(reading: CodeReading | None) -> bool:
