@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_report import findings
 from written_runs import launch, settings
 
 from sbo_verify.harness.knobs import Knobs
@@ -39,6 +40,7 @@ from sbo_verify.rates import (
     upper_bound,
 )
 from sbo_verify.record import Launch, RowVerdict
+from sbo_verify.report.markdown import markdown_text
 
 SOUND = "full_wait-atom_release"
 ALSO_SOUND = "poll_equal"
@@ -150,6 +152,13 @@ def test_each_kind_of_environment_is_weighed_by_the_mutants_that_it_killed() -> 
         "and made 0%; dense killed 1 of 2 and made 90%"
     )
     assert by_source(VERDICTS, LAUNCHES, {KILLED}) == []
+
+
+def test_a_report_says_what_the_run_could_have_seen() -> None:
+    line = sentences(power_of(VERDICTS, LAUNCHES, {KILLED}))[0]
+    text = markdown_text(replace(findings([launch(SOUND)]), power=[line]))
+    assert line in text.replace("\\", "")
+    assert line not in markdown_text(findings([launch(SOUND)]))
 
 
 def test_a_gate_says_whose_stress_the_bound_ended_and_whose_the_budget() -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import pytest
 from test_environments import SlopeBench, environment
@@ -15,6 +15,7 @@ from written_runs import settings
 
 from sbo_verify.cli import main, power_commands
 from sbo_verify.device.gpu import NoGpuError
+from sbo_verify.harness.environments import kept
 from sbo_verify.harness.knobs import Knobs
 from sbo_verify.harness.mutants import Mutant
 from sbo_verify.harness.power import Sightings
@@ -80,7 +81,7 @@ def test_the_recorded_text_is_what_its_records_give() -> None:
     assert Knobs().tile_bytes == _USUAL_TILE_BYTES
     # What is used is what the recorded search found.
     best = [each["best"] for each in made[0]["found"] if each["best"] is not None]
-    assert [each.to_json() for each in power_commands.kept().environments] == best
+    assert [each.to_json() for each in kept().environments] == best
 
 
 def test_a_detector_that_misses_what_was_planted_fails(
@@ -119,5 +120,5 @@ def test_without_a_gpu_nothing_is_measured(
 
 
 def test_the_killable_mutants_are_those_with_an_environment() -> None:
-    assert cast("str", environment().row) in power_commands.kept().killable
-    assert SOUND not in power_commands.kept().killable
+    assert environment().row in kept().killable
+    assert SOUND not in kept().killable

@@ -8,7 +8,7 @@ the share of such faults that the same run found.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, inf
 from statistics import median
@@ -242,7 +242,7 @@ class Skeleton:
 
 
 def pooled(
-    verdicts: Sequence[RowVerdict], words: dict[str, Sequence[tuple[str, Sequence[str]]]]
+    verdicts: Sequence[RowVerdict], words: Mapping[str, Sequence[tuple[str, Sequence[str]]]]
 ) -> list[Skeleton]:
     """The bounds of machine code that several sound rows share, each of whom stayed Never.
 
