@@ -17,6 +17,7 @@ MODEL = "model"
 # What runs on a GPU is compiled first, and read.
 COMPILED = ("code", "machine code", "silicon", "GEMM")
 ON_GPU = ("silicon", "GEMM")
+WITH_GPU = "pip install 'sbo-verify[gpu]', or '.[gpu]' in a checkout"
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ def examine() -> list[Finding]:
         _headers(),
         _disassembler(),
         _cache(),
-        _package("cupy-cuda13x", ON_GPU, "pip install 'sbo-verify[gpu]'"),
-        _package("torch", ("GEMM",), "pip install 'sbo-verify[gpu]'"),
+        _package("cupy-cuda13x", ON_GPU, WITH_GPU),
+        _package("torch", ("GEMM",), WITH_GPU),
         _gpu(),
     ]
 
