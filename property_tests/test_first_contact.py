@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from click.shell_completion import get_completion_class
 from rich.console import Console
-from snapshot_texts import pinned
+from snapshots import pinned
 
 from sbo_verify.api import open_run
 from sbo_verify.cli import commands, main

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from snapshot_texts import pinned
+from snapshots import pinned
 from written_runs import code_reading, fault, launch, settings
 
 from sbo_verify.api import open_run, report
