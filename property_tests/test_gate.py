@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -46,16 +47,16 @@ budgets = st.floats(min_value=0.1, max_value=1e5)
 worker_counts = st.integers(min_value=1, max_value=64)
 
 
+def plan_of(rows: Sequence[Row]) -> Plan:
+    """A gate's plan over some rows."""
+    return Plan(protocol=SIGNAL_PUBLISH, rows=rows, seed=7, seconds=100.0, bound=BOUND)
+
+
 def gate_of(
     folder: Path, answers: dict[str, Sequence[Launch | Exception]]
 ) -> tuple[Gate, FakeBench]:
     """A gate over three rows, in which the bench answers as told."""
-    plan = Plan(
-        protocol=SIGNAL_PUBLISH,
-        rows=[SIGNAL_PUBLISH.row(name) for name in ROWS],
-        seed=7,
-        seconds=100.0,
-    )
+    plan = plan_of([SIGNAL_PUBLISH.row(name) for name in ROWS])
     bench = FakeBench(SIGNAL_PUBLISH, worker="gw1", answers=answers)
     run = Run.create(folder, settings(ROWS))
     made = Gate(run=run, bench=cast("Bench", bench), plan=plan, budget_seconds=100.0, workers=4)
@@ -113,7 +114,7 @@ def test_what_some_rows_leave_of_their_time_goes_to_those_after_them(
     launches: list[Launch] = []
     for row in rows:
         given_seconds = seconds_left_for(
-            row, rows, launches, budget_seconds=budget, workers=workers, kernel=MICRO
+            row, plan_of(rows), launches, budget_seconds=budget, workers=workers
         )
         longest = longest_seconds_for(row, rows, budget, workers)
         assert given_seconds <= longest * (1 + 1e-9)
@@ -125,7 +126,7 @@ def test_what_some_rows_leave_of_their_time_goes_to_those_after_them(
 
 def left(row: Row, rows: list[Row], *launches: Launch) -> float:
     """Seconds left for `row` of a gate with 4 workers and 30 s, so that 120 are shared."""
-    return seconds_left_for(row, rows, launches, budget_seconds=30.0, workers=4, kernel=MICRO)
+    return seconds_left_for(row, plan_of(rows), launches, budget_seconds=30.0, workers=4)
 
 
 def test_time_that_is_left_is_shared_by_those_who_wait() -> None:
@@ -154,7 +155,7 @@ def test_every_row_has_time_however_the_workers_take_turns(workers: int) -> None
         while queue and len(busy) < workers:
             row = queue.pop(0)
             seconds = seconds_left_for(
-                row, rows, told, budget_seconds=budget, workers=workers, kernel=MICRO
+                row, plan_of(rows), told, budget_seconds=budget, workers=workers
             )
             given_seconds[row.name] = seconds if not row.canary else 0.1
             piece = launch(row.name, elapsed_seconds=given_seconds[row.name] / 10)
@@ -169,11 +170,13 @@ def test_every_row_has_time_however_the_workers_take_turns(workers: int) -> None
 
 def test_a_sound_row_ends_with_the_observations_that_its_bound_takes() -> None:
     sound, canary = SIGNAL_PUBLISH.row(SOUND), SIGNAL_PUBLISH.row(CANARY)
-    needed = observations_wanted(sound, MICRO, [])
+    plan = plan_of([sound, canary])
+    needed = observations_wanted(sound, plan, [])
     assert upper_bound(0, needed) <= BOUND < upper_bound(0, needed - 1)
     seen = [launch(SOUND, observations=10**8), launch(CANARY, observations=10**8)]
-    assert observations_wanted(sound, MICRO, seen) == needed - 10**8
-    assert observations_wanted(canary, MICRO, seen) == observations_wanted(sound, GEMM, seen) == 0
+    assert observations_wanted(sound, plan, seen) == needed - 10**8
+    assert observations_wanted(canary, plan, seen) == 0
+    assert observations_wanted(sound, replace(plan, bound=0.0), seen) == 0
     assert sightings_wanted(sound, MICRO) == 1
     assert (
         sightings_wanted(canary, MICRO) == sightings_wanted(SIGNAL_PUBLISH.row(LUCKY), MICRO) == 3
@@ -191,6 +194,15 @@ def test_a_row_is_stressed_for_its_time_and_a_canary_until_it_is_seen(tmp_path: 
         assert 0 < how["seconds"] <= longest_seconds_for(row, gate.plan.rows, 100.0, 4)
         assert how["until_stale"] == sightings_wanted(row, MICRO)
         assert how["seed"] == 7
+
+
+def test_a_sound_row_is_launched_no_more_once_it_has_its_bound(tmp_path: Path) -> None:
+    launches = [launch(SOUND, index=index, observations=160_000_000) for index in range(4)]
+    gate, _ = gate_of(tmp_path, {SOUND: launches})
+    verdict = gate.examine(SIGNAL_PUBLISH.row(SOUND))
+    assert verdict.observations == 320_000_000
+    assert verdict.bound is not None
+    assert verdict.bound <= BOUND
 
 
 # ---- verdicts -------------------------------------------------------------------------------

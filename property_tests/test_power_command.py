@@ -122,3 +122,9 @@ def test_without_a_gpu_nothing_is_measured(
 def test_the_killable_mutants_are_those_with_an_environment() -> None:
     assert environment().row in kept().killable
     assert SOUND not in kept().killable
+
+
+@pytest.mark.parametrize("word", ["nan", "-0.1", "1", "inf", "often"])
+def test_a_bound_that_is_no_rate_is_refused(capsys: pytest.CaptureFixture[str], word: str) -> None:
+    assert main(["run", "--variants", SOUND, "--bound", word]) == USAGE
+    assert "--bound" in capsys.readouterr().err

@@ -74,7 +74,8 @@ class Settings(Record):
     `producer` is the MODULE:FUNCTION of a foreign producer, empty where none takes part. `knobs`
     are those that were fixed, as text; runs that are older do not say them. `seconds_in_all` is
     the GPU time that all rows of a soak share, and 0 in any other run. `killable` names those of
-    the rows that a GPU was once seen to show as broken; runs that are older do not say it.
+    the rows that a GPU was once seen to show as broken; runs that are older do not say it. `bound`
+    is the rate, 95 %, below which a sound row's stress ended, 0 where none did.
     """
 
     kind: ClassVar[str] = "settings"
@@ -97,6 +98,7 @@ class Settings(Record):
     knobs: dict[str, str] = field(default_factory=dict)
     seconds_in_all: float = 0.0
     killable: list[str] = field(default_factory=list)
+    bound: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

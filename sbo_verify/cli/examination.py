@@ -58,6 +58,7 @@ def _plan(options: dict[str, Any]) -> Plan:
         seed=examination.drawn_seed() if options["seed"] is None else options["seed"],
         seconds=options["seconds"],
         observations=options["observations"],
+        bound=options["bound"],
         fixed=parse_knobs(options["knobs"], knobs_of(kernel)),
         kernel=kernel,
         producer=producer,

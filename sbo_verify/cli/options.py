@@ -39,6 +39,25 @@ class Seconds(click.FloatRange):
 
 
 SECONDS = Seconds(min=0.001)
+
+
+class Rate(click.FloatRange):
+    """A rate from 0 to below 1; not "not a number", which compares as if allowed."""
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - as click has it
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        """The rate in `value`."""
+        rate = float(super().convert(value, param, ctx))
+        if not isfinite(rate):
+            self.fail(f"{value} is no rate", param, ctx)
+        return rate
+
+
+RATE = Rate(0.0, 1.0, max_open=True)
 # numpy's generators take no others, and what is drawn is none.
 SEED = click.IntRange(min=0)
 
@@ -124,6 +143,13 @@ run_options = _options(
         type=click.IntRange(min=0),
         default=0,
         help="Go on until a sound variant has this many hand-overs.",
+    ),
+    click.option(
+        "--bound",
+        type=RATE,
+        default=0.0,
+        metavar="RATE",
+        help="End a sound variant's stress within --seconds once its rate is below this (95 %).",
     ),
     gpu_option,
     click.option(

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from sbo_verify.harness.gate import BOUND
 from sbo_verify.harness.power import gate_told
 from sbo_verify.harness.session import conclude
 from sbo_verify.harness.stressed_kernels import protocol_for
@@ -33,4 +32,4 @@ def power_lines(path: Path, verdicts: Sequence[RowVerdict]) -> list[str]:
     """What the gate in the folder `path` could have seen, in words. Raises `StoreError`."""
     run = Run.open(path)
     raw = run.raw()
-    return gate_told(run.settings, verdicts, raw.launches, raw.code_readings, BOUND)
+    return gate_told(run.settings, verdicts, raw.launches, raw.code_readings)

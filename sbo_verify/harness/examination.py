@@ -19,6 +19,7 @@ from sbo_verify.harness.session import (
     StressBench,
     conclude,
     conforms,
+    enough_for,
     read_code,
     read_model,
     settings_of,
@@ -142,6 +143,7 @@ def _examine(
                         plan,
                         lambda launch: bar.show(launch.row),
                         until_stale=canaries_until_seen and row.canary,
+                        enough=enough_for(row, plan),
                     )
                 bar.step(row.name)
     except KeyboardInterrupt as error:

@@ -22,6 +22,7 @@ from sbo_verify.harness.session import (
     ReadRow,
     StressBench,
     conforms,
+    enough_for,
     micro_reading,
     next_index,
     read_code,
@@ -29,11 +30,11 @@ from sbo_verify.harness.session import (
     stress_row,
 )
 from sbo_verify.protocol import Row
-from sbo_verify.rates import observations_needed
 from sbo_verify.record import MICRO, Launch, RowVerdict
 from sbo_verify.store import Run
 
-# What the gate wants to say of a sound row's rate of stale hand-overs, at 95 %.
+# What the gate wants to say of a sound row's rate of stale hand-overs, at 95 %. The GEMM hands over
+# too slowly for it, and takes the time it is given.
 BOUND = 1e-8
 # Launches that must see a mutant: a run that is repeated then sees it with 1 - e^-3, 95 %.
 SIGHTINGS = 3
@@ -82,14 +83,8 @@ def longest_seconds_for(
     return min(seconds * patience, budget_seconds * workers)
 
 
-def seconds_left_for(  # noqa: PLR0913 - what is known of a gate that is under way
-    row: Row,
-    rows: Sequence[Row],
-    launches: Sequence[Launch],
-    *,
-    budget_seconds: float,
-    workers: int,
-    kernel: str,
+def seconds_left_for(
+    row: Row, plan: Plan, launches: Sequence[Launch], *, budget_seconds: float, workers: int
 ) -> float:
     """The row's seconds of what is left to it and to the rows that are not begun.
 
@@ -97,6 +92,7 @@ def seconds_left_for(  # noqa: PLR0913 - what is known of a gate that is under w
     Never more than `longest_seconds_for`, nor less than half of the row's own share. A canary has
     all the time there is, and ends where it is seen.
     """
+    rows = plan.rows
     longest = longest_seconds_for(row, rows, budget_seconds, workers)
     if row.canary:
         return longest
@@ -107,7 +103,7 @@ def seconds_left_for(  # noqa: PLR0913 - what is known of a gate that is under w
     owed = sum(
         max(seconds_for(each, rows, budget_seconds, workers) - used[each.name], 0.0)
         for each in rows
-        if each != row and each.name in made and not has_shown(each, kernel, made[each.name])
+        if each != row and each.name in made and not has_shown(each, plan, made[each.name])
     )
     waiting = [each for each in rows if each == row or each.name not in made]
     left = max(budget_seconds - (sum(used.values()) + owed) / workers, 0.0)
@@ -115,12 +111,12 @@ def seconds_left_for(  # noqa: PLR0913 - what is known of a gate that is under w
     return min(max(seconds_for(row, waiting, left, workers), least), longest)
 
 
-def has_shown(row: Row, kernel: str, launches: Sequence[Launch]) -> bool:
+def has_shown(row: Row, plan: Plan, launches: Sequence[Launch]) -> bool:
     """Whether these launches of a row show what they are to show, so that it needs no more time."""
     sightings = sum(each.stale_tiles > 0 for each in launches)
-    enough = observations_wanted(row, kernel, [])
     seen = sum(each.observations for each in launches)
-    return 0 < sightings_wanted(row, kernel) <= sightings or 0 < enough <= seen
+    enough = enough_for(row, plan)
+    return 0 < sightings_wanted(row, plan.kernel) <= sightings or 0 < enough <= seen
 
 
 @dataclass
@@ -157,14 +153,13 @@ class Gate:
             lambda _launch: None,
             seconds=seconds_left_for(
                 row,
-                self.plan.rows,
+                self.plan,
                 launches,
                 budget_seconds=self.budget_seconds,
                 workers=self.workers,
-                kernel=self.plan.kernel,
             ),
             until_stale=sightings_wanted(row, self.plan.kernel),
-            enough=observations_wanted(row, self.plan.kernel, launches),
+            enough=observations_wanted(row, self.plan, launches),
             first=next_index(self.run, row),
         )
 
@@ -176,15 +171,11 @@ def sightings_wanted(row: Row, kernel: str) -> int:
     return 1 if row.canary else 0
 
 
-def observations_wanted(row: Row, kernel: str, launches: Sequence[Launch]) -> int:
-    """Hand-overs that a sound row still needs for the wanted bound; 0 where no count ends it.
-
-    The GEMM hands over too slowly for that bound, and takes the time it is given.
-    """
-    if kernel != MICRO or not row.sound:
-        return 0
+def observations_wanted(row: Row, plan: Plan, launches: Sequence[Launch]) -> int:
+    """Hand-overs that a sound row still needs for the wanted bound; 0 where no count ends it."""
     seen = sum(each.observations for each in launches if each.row == row.name)
-    return max(1, observations_needed(BOUND) - seen)
+    enough = enough_for(row, plan)
+    return max(1, enough - seen) if enough else 0
 
 
 def launches_of(run: Run, row: Row) -> list[Launch]:

@@ -148,10 +148,15 @@ def source_sentence(found: Sequence[SourcePower]) -> str:
 def told(
     settings: Settings, verdicts: Sequence[RowVerdict], launches: Iterable[Launch]
 ) -> list[str]:
-    """The power of a run in words; nothing of runs that do not say which mutants were killable."""
-    if not settings.killable:
-        return []
-    return sentences(power_of(verdicts, launches, settings.killable))
+    """The power of a run in words, and whose stress the wanted bound ended.
+
+    Nothing of runs that do not say which mutants were killable, or what bound was wanted.
+    """
+    power = power_of(verdicts, launches, settings.killable) if settings.killable else None
+    return [
+        *(sentences(power) if power else []),
+        *([reach_sentence(reach(verdicts, settings.bound))] if settings.bound else []),
+    ]
 
 
 def gate_told(
@@ -159,9 +164,8 @@ def gate_told(
     verdicts: Sequence[RowVerdict],
     launches: Iterable[Launch],
     readings: Iterable[CodeReading],
-    wanted: float,
 ) -> list[str]:
-    """What a gate says of itself: its power, whose stress the bound ended, and shared code."""
+    """What a gate says of itself: its power, then by environment, then of shared code."""
     words = {each.row: each.machine_skeleton for each in readings}
     if not settings.killable:
         return []
@@ -170,7 +174,6 @@ def gate_told(
     return [
         *told(settings, verdicts, made),
         *([source_sentence(sources)] if sources else []),
-        reach_sentence(reach(verdicts, wanted)),
         *(pool_sentence(each) for each in pooled(verdicts, words) if len(each.rows) > 1),
     ]
 

@@ -34,6 +34,7 @@ from sbo_verify.harness.watchdog import Watchdog
 from sbo_verify.model import judge
 from sbo_verify.model.steps import as_data
 from sbo_verify.protocol import Protocol, Row, UnknownNameError
+from sbo_verify.rates import observations_needed
 from sbo_verify.record import (
     FORMAT_VERSION,
     MICRO,
@@ -91,7 +92,7 @@ class StressBench(Shape):
 class Plan:
     """What a run is to do. `seconds` are seconds of GPU time for each row; 0 for no silicon.
 
-    `kernel` and `producer` are as in `record.Settings`.
+    `kernel`, `producer` and `bound` are as in `record.Settings`.
     """
 
     protocol: Protocol
@@ -103,6 +104,7 @@ class Plan:
     command: str = ""
     kernel: str = MICRO
     producer: str = ""
+    bound: float = 0.0
 
 
 def choose_rows(protocol: Protocol, names: Iterable[str]) -> list[Row]:
@@ -154,6 +156,11 @@ def _git(root: Path, *words: str) -> str:
     return done.stdout.strip()
 
 
+def enough_for(row: Row, plan: Plan) -> int:
+    """Hand-overs with which a sound row has the bound that is wanted; 0 where none is."""
+    return observations_needed(plan.bound) if plan.bound and row.sound else 0
+
+
 def settings_of(plan: Plan, gpu: Gpu | None, silicon_reason: str) -> Settings:
     """The settings record of a run that starts now. `silicon_reason` says why there is no GPU."""
     commit, dirty = commit_of_source()
@@ -174,6 +181,7 @@ def settings_of(plan: Plan, gpu: Gpu | None, silicon_reason: str) -> Settings:
         kernel=plan.kernel,
         producer=plan.producer,
         knobs=dict(plan.fixed),
+        bound=plan.bound,
         killable=[
             row.name
             for row in plan.rows
