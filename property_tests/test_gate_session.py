@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from fake_bench import DEATH, DEATH_ROW, DEATH_STALE, STALE
+from snapshots import pinned
 from tried import RecordProperty, records, tried
 
 from sbo_verify.store import RAW_FILE, Run, runs_below
@@ -81,6 +82,12 @@ def outcomes(folder: Path) -> tuple[str, dict[str, str]]:
     assert judged is not None
     verdicts, summary = judged
     return summary.outcome, {each.row: each.outcome for each in verdicts}
+
+
+def settled(junit: Path) -> str:
+    """A JUnit file without what differs from one session to the next, an element a line."""
+    text = re.sub(r' (time|timestamp|hostname|line)="[^"]*"', "", junit.read_text())
+    return text.replace("><", ">\n<") + "\n"
 
 
 # ---- without a GPU --------------------------------------------------------------------------
@@ -165,6 +172,7 @@ def test_a_stale_sound_row_fails_the_gate_with_how_to_repeat_it(tmp_path: Path) 
     assert f"repeat with: sbo-verify replay {SOUND} --seed 7 --index 0" in done.stdout
     assert "gate: fail; report" in done.stdout
     assert outcomes(tmp_path)[0] == "fail"
+    pinned("junit-failing.xml", settled(tmp_path / "junit.xml"))
 
 
 def test_several_workers_write_one_run(tmp_path: Path) -> None:

@@ -100,6 +100,10 @@ def test_the_markdown_is_the_reviewed_one(name: str) -> None:
     pinned(f"{name}.md", markdown_text(RUNS[name]()))
 
 
+def test_the_machine_form_is_the_reviewed_one() -> None:
+    pinned("failing.json", machine_text(failing()))
+
+
 def test_a_changed_text_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshots, "FOLDER", tmp_path)
     (tmp_path / "text.md").write_text("sound", encoding="utf-8")

@@ -11,9 +11,11 @@ import pytest
 from browser import audit, chromium, give_up, opened, unfold
 from written_runs import code_reading, launch, settings
 
+from sbo_verify import api
 from sbo_verify.harness.digest import details_of
 from sbo_verify.harness.judgement import Evidence, judge_run
 from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
+from sbo_verify.report.comparison import comparison_html
 from sbo_verify.report.html import html_text
 from sbo_verify.report.outline import VARIANT_COLUMNS, Findings
 
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 RUN = ROOT / "reports" / "signal_publish" / "20261124T005241Z-2f609e40a1e4"
 REPORT = RUN / "report.html"
+COMPARED = (
+    ROOT / "reports" / "signal_publish" / "20261124T124204Z-b8e20b0f92d0",
+    ROOT / "reports" / "signal_publish" / "20261124T142012Z-bceeb67d2440",
+)
 MOST_BYTES = 1_500_000
 MOST_SECONDS = 2.0
 NARROW, WIDE, PAPER = 360, 1600, 1032
@@ -170,6 +176,21 @@ def test_it_is_readable_on_paper(browser: Browser) -> None:
         # 10 px are 7.5 points.
         assert smallest >= 10
         assert page.pdf(format="A4", landscape=True).startswith(b"%PDF")
+        assert complaints == []
+
+
+@pytest.mark.parametrize("width", [NARROW, WIDE])
+def test_a_comparison_is_as_readable(browser: Browser, tmp_path: Path, width: int) -> None:
+    file = tmp_path / "comparison.html"
+    file.write_text(comparison_html(api.compare(*COMPARED)), encoding="utf-8")
+    with opened(browser, file, width) as (page, complaints):
+        assert audit(page) == []
+        shown = len(names(page))
+        page.locator("select[data-key=change]").select_option("changed")
+        assert 0 < len(names(page)) < shown
+        page.locator("select.order").select_option(label="variant, falling")
+        found = [name.lower() for name in names(page)]
+        assert found[0] > found[-1]
         assert complaints == []
 
 

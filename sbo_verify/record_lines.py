@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from sbo_verify.record import Record, RecordError
 
 # What every line begins with.
 _OPENING = b'{"kind":'
+# How JSON spells half of a character beyond the first 65,536; two in a row are one of those.
+_HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class StoreError(Exception):
@@ -77,9 +80,15 @@ def _kept_bytes(file: Path) -> bytes:
 
 
 def json_object(text: bytes) -> dict[str, Any] | None:
-    """The JSON object in `text`; None when it is no whole JSON object."""
+    """The JSON object in `text`; None when it is no whole JSON object.
+
+    Half a character, which no text can be written with, is read as a question mark.
+    """
     try:
         data = json.loads(text)
+        if _HALF_CHARACTER.search(text):
+            whole = json.dumps(data, ensure_ascii=False).encode("utf-8", "replace")
+            data = json.loads(whole)
     except ValueError:
         return None
     return data if isinstance(data, dict) else None

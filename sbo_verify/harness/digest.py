@@ -30,8 +30,8 @@ MICROSECONDS = 1e6
 class Share:
     """The launches in which a knob had one value.
 
-    `shown` of the `launches` saw a stale tile; `bound` is the one-sided 95 % upper bound of the
-    stale rate, None without observations.
+    `shown` of the `launches` saw a stale tile; `rate` is stale tiles of hand-overs, `bound` its
+    one-sided 95 % upper bound, None without observations.
     """
 
     value: str
@@ -39,12 +39,8 @@ class Share:
     shown: int
     stale: int
     observations: int
+    rate: float
     bound: float | None
-
-    @property
-    def rate(self) -> float:
-        """Stale tiles of hand-overs; 0.0 without any."""
-        return self.stale / self.observations if self.observations else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +75,15 @@ class RoundTime:
 
 @dataclass(frozen=True, kw_only=True)
 class Digest:
-    """One row's launches, summed. `knobs` maps a knob to its values, in the order of the record."""
+    """One row's launches, summed. `knobs` maps a knob to its values, in the order of the record.
+
+    `witnesses` were recorded, and are those that `delays` count.
+    """
 
     row: str
     knobs: dict[str, list[Share]] = field(default_factory=dict)
     offsets: list[Offsets] = field(default_factory=list)
+    witnesses: int = 0
     delays: list[Delay] = field(default_factory=list)
     rounds: list[RoundTime] = field(default_factory=list)
 
@@ -140,6 +140,7 @@ def _digest(row: str, launches: Sequence[Launch], varied: Sequence[str]) -> Dige
         row=row,
         knobs={knob: _shares(knob, whole) for knob in varied} if whole else {},
         offsets=_offsets(launches),
+        witnesses=sum(len(launch.witnesses) for launch in launches),
         delays=_delays(launches),
         rounds=_rounds(whole),
     )
@@ -175,6 +176,7 @@ def _share(value: str, launches: Sequence[Launch]) -> Share:
         shown=sum(each.stale_tiles > 0 for each in launches),
         stale=stale,
         observations=observations,
+        rate=stale / observations if observations else 0.0,
         bound=upper_bound(stale, observations) if possible else None,
     )
 

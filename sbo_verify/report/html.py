@@ -133,7 +133,7 @@ def _charts(page: Page) -> list[tuple[str, Any]]:
         counts = [each.witnesses for each in page.digest.delays]
         told = (
             "recorded witnesses by cycles between the signal and the stale read, in bins that "
-            f"double; the highest column is {max(counts):,} of {sum(counts):,} witnesses"
+            f"double; the highest column is {max(counts):,} of {page.digest.witnesses:,} witnesses"
         )
         drawn.append((told, own(delays_chart(page.digest.delays, page.row))))
     return drawn

@@ -8,15 +8,15 @@ from typing import Any
 
 from sbo_verify.protocol import Row
 from sbo_verify.report.costs import cost_of
-from sbo_verify.report.outline import Findings
+from sbo_verify.report.outline import Findings, rate_of
 
 
 def machine_text(findings: Findings) -> str:
     """Everything that the other forms show, in JSON with two spaces.
 
-    `declared` has every row's choices, reason and source, `sums` its launches summed by knob,
-    offset and delay, `costs` microseconds and share as in the table of variants, `beside` what
-    other commands recorded.
+    `rates` has every row's stale tiles of hand-overs, `declared` its choices, reason and source,
+    `sums` its launches summed by knob, offset and delay, `costs` microseconds and share as in the
+    table of variants, `beside` what other commands recorded.
     """
     details, beside = findings.details, findings.beside
     records = {
@@ -27,6 +27,7 @@ def machine_text(findings: Findings) -> str:
         "torn_lines": list(findings.torn_lines),
         "verdicts": [each.to_json() for each in findings.verdicts],
         "summary": findings.summary.to_json(),
+        "rates": {each.row: rate_of(each) for each in findings.verdicts},
         "declared": {name: _declared(row) for name, row in details.declared.items()},
         "sums": {name: asdict(digest) for name, digest in details.digests.items()},
         "wait_groups": details.wait_groups,
@@ -37,4 +38,8 @@ def machine_text(findings: Findings) -> str:
 
 
 def _declared(row: Row) -> dict[str, Any]:
-    return {"choices": row.variant.words(), "because": row.because, "source": row.source}
+    choices = {
+        site: {"word": choice.word, "meaning": choice.meaning}
+        for site, choice in row.variant.choices().items()
+    }
+    return {"choices": choices, "because": row.because, "source": row.source}

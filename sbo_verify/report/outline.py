@@ -270,9 +270,13 @@ def _machine(settings: Settings, summary: Summary) -> list[tuple[str, str]]:
     ]
 
 
+def rate_of(verdict: RowVerdict) -> float | None:
+    """Stale tiles of hand-overs; None without any."""
+    return verdict.stale / verdict.observations if verdict.observations else None
+
+
 def _variant_line(verdict: RowVerdict, findings: Findings) -> VariantLine:
-    observed = verdict.observations
-    rate = verdict.stale / observed if observed else None
+    observed, rate = verdict.observations, rate_of(verdict)
     cost, share = cost_of(verdict.row, findings.details, findings.beside)
     return VariantLine(
         row=f"{verdict.row} (canary)" if verdict.canary else verdict.row,

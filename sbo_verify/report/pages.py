@@ -24,7 +24,7 @@ from sbo_verify.report.figures import (
     rate_text,
     share_text,
 )
-from sbo_verify.report.outline import Findings, WorstRow, worst_row
+from sbo_verify.report.outline import Findings, WorstRow, rate_of, worst_row
 from sbo_verify.report.picture import draw
 
 KNOB_COLUMNS = ("knob", "value", "launches that showed it", "stale", "rate")
@@ -106,7 +106,6 @@ def _page(
     declared = findings.details.declared.get(verdict.row)
     digest = findings.details.digests.get(verdict.row)
     machine, machine_from, words = _machine(code, verdict.variant, findings.beside)
-    rate = verdict.stale / verdict.observations if verdict.observations else None
     return Page(
         row=verdict.row,
         joint=verdict.joint,
@@ -131,7 +130,7 @@ def _page(
         machine_skeleton=_marked(words),
         silicon=verdict.silicon,
         counts=counts_text(verdict.stale, verdict.observations),
-        rate=share_text(rate),
+        rate=share_text(rate_of(verdict)),
         bound=bound_text(verdict.bound),
         speed=rate_text(verdict.rounds_per_second),
         seen=worst_row(verdict, mine) if verdict.stale else None,
