@@ -70,6 +70,23 @@ def test_every_command_exists_and_takes_its_options(path: Path, known_to_pytest:
     assert unknown == set()
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name)
+def test_a_command_within_a_sentence_exists_too(path: Path) -> None:
+    spans = re.findall(r"(?<!`)`(sbo-verify [^`]+)`", path.read_text())
+    refused = {
+        span: why
+        for span in (" ".join(each.split()) for each in spans)
+        for words in commands(span)
+        if (arguments := of_the_program(words)) is not None and (why := complaint(arguments))
+    }
+    assert refused == {}
+
+
+def test_every_command_has_a_place_in_a_document() -> None:
+    told = "\n".join(" ".join(path.read_text().split()) for path in DOCUMENTS)
+    assert {each for each in app.commands if f"sbo-verify {each}" not in told} == set()
+
+
 def examples() -> list[tuple[str, list[str]]]:
     """The examples in the help of every command, of groups too."""
     found = []
