@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given
@@ -37,7 +37,13 @@ def one(row: str, index: int, what: str) -> Launch:
     knobs = {"tile_bytes": 1 << index % 30, "noise": "store"}
     seconds = 0.001 * (1 + index % 7)
     stale = 2 if what == "stale" else 0
-    return launch(row, stale, 100, index=index, knobs=knobs, elapsed_seconds=seconds, **changes)
+    kind = ("fresh", "tuned no_wait-relaxed", "tuned poll_volatile", "")[index % 4]
+    named = {"index": index, "knobs": knobs, "environment": kind}
+    return launch(row, stale, 100, elapsed_seconds=seconds, **named, **changes)
+
+
+def kinds_of(record: Launch) -> str:
+    return record.environment.partition(" ")[0]
 
 
 def launches_of(records: Sequence[object]) -> list[Launch]:
@@ -73,6 +79,11 @@ def test_a_folded_run_is_judged_as_the_run_is(shown: list[tuple[str, str]]) -> N
         assert now.notes == was.notes
         assert now.elapsed_seconds == pytest.approx(was.elapsed_seconds)
         assert now.seconds_to_first_stale == pytest.approx(was.seconds_to_first_stale)
+    for kind in ("fresh", "tuned", ""):
+        mine = [
+            sum(e.observations for e in some if kinds_of(e) == kind) for some in (plain, folded)
+        ]
+        assert mine[0] == mine[1], kind
     assert gaps(folded) == gaps(plain) == []
     assert sum(map(launches_in, folded)) == len(plain)
 
@@ -115,21 +126,24 @@ def test_what_tells_something_is_kept_whole() -> None:
 
 def test_of_a_broken_row_the_first_stale_launches_are_kept() -> None:
     folded = launches_of(fold([one(BROKEN, index, "stale") for index in range(50)]))
-    assert [each.index for each in folded] == [*range(KEPT_STALE), KEPT_STALE]
-    last = folded[-1]
-    assert isinstance(last, LaunchSum)
-    assert (last.launches, last.last_index, last.stale_tiles) == (42, 49, 84)
-    assert sum(last.histogram) == last.stale_words
+    assert [each.index for each in folded[:KEPT_STALE]] == list(range(KEPT_STALE))
+    sums = folded[KEPT_STALE:]
+    assert {each.environment for each in sums} == {"fresh", "tuned", ""}
+    assert all(isinstance(each, LaunchSum) for each in sums)
+    assert sum(map(launches_in, sums)) == 50 - KEPT_STALE
+    assert sum(each.stale_tiles for each in sums) == 2 * (50 - KEPT_STALE)
+    assert all(sum(each.histogram) == each.stale_words for each in sums)
 
 
 def test_an_alarm_in_every_launch_does_not_grow_for_ever() -> None:
     records = fold([one(SOUND, index, "stale") for index in range(KEPT_ALARMS + 500)])
-    assert len(records) == KEPT_ALARMS + 1
+    assert len(records) == KEPT_ALARMS + 3
     assert tally(launches_of(records)).stale == 2 * (KEPT_ALARMS + 500)
 
 
 def test_a_sum_names_the_values_of_its_knobs() -> None:
-    (total,) = launches_of(fold([one(SOUND, index, "quiet") for index in range(30)]))
+    quiet = [replace(one(SOUND, index, "quiet"), environment="") for index in range(30)]
+    (total,) = launches_of(fold(quiet))
     assert total.knobs["noise"] == ["store"]
     assert total.knobs["tile_bytes"] == [1 << index for index in range(NAMED_VALUES)]
 
@@ -159,7 +173,8 @@ def test_readings_stay_and_come_first() -> None:
     reading = code_reading(SOUND)
     records = fold([one(SOUND, 0, "quiet"), reading, one(SOUND, 1, "quiet")])
     assert records[0] == reading
-    assert [launches_in(each) for each in launches_of(records)] == [2]
+    assert [launches_in(each) for each in launches_of(records)] == [1, 1]
+    assert [each.environment for each in launches_of(records)] == ["fresh", "tuned"]
 
 
 def test_footprints_are_thinned_and_the_last_one_stays() -> None:

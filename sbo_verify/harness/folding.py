@@ -1,9 +1,9 @@
 """A long run's records made small: quiet launches added up, everything that tells kept whole.
 
-Of each row there remain at most: the sum of the quiet launches before its first stale tile, the
-launches that tell something, and the sum of those after it. Counters, GPU time and the moment of
-the first stale tile come out as from the launches themselves; folding what was folded changes
-nothing. A folded launch can be launched again by its seed and index.
+Of each row there remain the launches that tell something and, of each kind of environment, at most
+the sum of the quiet ones before the row's first stale tile and the sum of those after it. Counters,
+GPU time and the moment of the first stale tile come out as from the launches themselves; folding
+what was folded changes nothing. A folded launch can be launched again by its seed and index.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ COUNTERS = tuple(
 _WORDS = tuple(
     item.name
     for item in fields(Launch)
-    if item.type == "str" and item.name not in {"row", "variant"}
+    if item.type == "str" and item.name not in {"row", "variant", "environment"}
 )
 _COUNTED = {SiliconVerdict.NEVER, SiliconVerdict.SOMETIMES, SiliconVerdict.ALWAYS}
 _STRAYS = ("slots_short", "slots_over", "slots_stray")
@@ -64,9 +64,9 @@ class _Row:
     """What remains of one row's launches."""
 
     may_keep: int
-    before: LaunchSum | None = None
+    before: dict[str, LaunchSum] = field(default_factory=dict)
     whole: list[Launch] = field(default_factory=list)
-    after: LaunchSum | None = None
+    after: dict[str, LaunchSum] = field(default_factory=dict)
     stale_kept: int = 0
 
     def take(self, record: Launch) -> None:
@@ -79,17 +79,19 @@ class _Row:
             self._fold(record)
 
     def _fold(self, record: Launch) -> None:
-        if self.stale_kept:
-            self.after = added(self.after, record)
-        else:
-            self.before = added(self.before, record)
+        sums = self.after if self.stale_kept else self.before
+        kind = kind_of(record.environment)
+        sums[kind] = added(sums.get(kind), record)
 
     def records(self) -> Iterator[Launch]:
-        if self.before is not None:
-            yield self.before
+        yield from self.before.values()
         yield from self.whole
-        if self.after is not None:
-            yield self.after
+        yield from self.after.values()
+
+
+def kind_of(environment: str) -> str:
+    """The kind of an environment: its first word, behind which stands which one it was."""
+    return environment.split(maxsplit=1)[0] if environment else ""
 
 
 def folder(is_sound: Callable[[str], bool]) -> Callable[[Sequence[RawRecord]], list[RawRecord]]:
@@ -124,6 +126,7 @@ def added(so_far: LaunchSum | None, record: Launch) -> LaunchSum:
         return LaunchSum(
             **values
             | {
+                "environment": kind_of(record.environment),
                 "knobs": _values({}, record.knobs),
                 "witnesses": [],
                 "launches": launches_in(record),
