@@ -51,6 +51,13 @@ def known_to_pytest() -> set[str]:
     return {*re.findall(r"--[a-z][\w-]+", told.stdout), "--junitxml"}
 
 
+def test_the_plugins_options_and_this_repositorys_stand_side_by_side(
+    known_to_pytest: set[str],
+) -> None:
+    names = ("seed", "out", "require-gpu", "summary")
+    assert {f"--{name}" for name in names} | {f"--sbo-{name}" for name in names} <= known_to_pytest
+
+
 @pytest.mark.parametrize("path", [*DOCUMENTS, *WORKFLOWS], ids=name)
 def test_every_command_exists_and_takes_its_options(path: Path, known_to_pytest: set[str]) -> None:
     found = [words for script in scripts(path) for words in commands(script)]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -86,7 +83,7 @@ def test_where_it_is_left_out_no_test_passes_for_want_of_it(pytester: pytest.Pyt
     pytester.makepyfile(test_mark=MARKED, test_fixture=FIXTURE)
     result = pytester.runpytest_subprocess("-p", "no:sbo_verify", "--strict-markers")
     result.stdout.fnmatch_lines(["*'sbo_producer' not found in `markers`*"])
-    result = pytester.runpytest_subprocess("-p", "no:sbo_verify", "test_fixture.py")
+    result = pytester.runpytest_inprocess("-p", "no:sbo_verify", "test_fixture.py")
     result.stdout.fnmatch_lines(["*fixture 'sbo_gate' not found"])
 
 
@@ -282,23 +279,3 @@ def test_what_is_no_producer_is_refused_in_words(
             "unknown: no knob 'tile_bytes'; the knobs are: groups, *",
         ]
     )
-
-
-# ---- in this repository ---------------------------------------------------------------------
-
-
-def test_it_does_not_clash_with_this_repositorys_own_gate() -> None:
-    root = Path(__file__).resolve().parents[1]
-    environment = {name: value for name, value in os.environ.items() if "PYTEST" not in name}
-    words = ["--markers", "-p", "no:cacheprovider"]
-    done = subprocess.run(  # noqa: S603 - this interpreter, on the project's own folder
-        [sys.executable, "-m", "pytest", *words],
-        cwd=root,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "@pytest.mark.sbo_producer" in done.stdout
-    assert "@pytest.mark.silicon" in done.stdout

@@ -51,10 +51,10 @@ def open_run(path: Path | str) -> Examination:
     """A recorded run, judged again; nothing is launched. Raises `StoreError`, `JudgementError`.
 
     >>> from sbo_verify import api
-    >>> run = api.open_run("reports/signal_publish/20261124T005241Z-2f609e40a1e4")
-    >>> found = run.verdict("read_wait-release")
-    >>> found.model, found.silicon, found.stale, found.observations
-    ('Allowed', 'Never', 0, 32775000)
+    >>> run = api.open_run("reports/signal_publish/20261124T124251Z-b8e20b0f92d0")
+    >>> found = run.verdict("foreign")
+    >>> found.silicon, found.stale, found.observations
+    ('Never', 0, 460800)
     """
     run = Run.open(Path(path))
     return Examination(run.path, findings_of(run))
@@ -74,7 +74,7 @@ def report(
     `JudgementError`, `BesideError`.
 
     >>> from sbo_verify import api
-    >>> text = api.report("reports/signal_publish/20261124T005241Z-2f609e40a1e4")
+    >>> text = api.report("reports/signal_publish/20261124T124251Z-b8e20b0f92d0")
     >>> text.splitlines()[0]
     '# Can a consumer see the signal at its threshold and still read a stale tile?'
     """
