@@ -110,12 +110,12 @@ def module_of(code: Disassembly, facts: dict[str, KernelFacts]) -> MachineModule
     for name, function in code.listing.functions.items():
         known = facts.get(name, KernelFacts())
         try:
-            lifted = _Function(function, code.registers.get(name, {}), known)
+            lifted = _Function(function, code.registers.get(name, {}), known).body(numbers)
         except SassError as error:
             module.refused[name] = str(error)
             continue
         body = Function(name, known.bank is not None, Address(0), threads=known.threads)
-        body.body = lifted.body(numbers)
+        body.body = lifted
         module.functions.append(body)
     module.files = {number: file for file, number in numbers.items()}
     return module

@@ -34,11 +34,16 @@ class MachineFlow:
     reachable: frozenset[int]
 
     def clobbered(self, accesses: Mapping[int, Access]) -> dict[int, frozenset[str]]:
-        """The registers that each call may change: whatever its callee writes."""
+        """The registers that each call may change: what its callee writes, or all, if unknown."""
+        everything = frozenset(
+            register for each in accesses.values() for register in each.reads | each.writes
+        )
         return {
-            index: frozenset(
+            index: everything
+            if body is None
+            else frozenset(
                 register
-                for each in (body or ())
+                for each in body
                 for register in accesses.get(each * UNIT_BYTES, NOTHING).writes
             )
             for index, body in self.calls.items()

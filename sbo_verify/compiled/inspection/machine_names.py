@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sbo_verify.compiled.sass import UNIT_BYTES, SassFunction, SassInstruction
+from sbo_verify.compiled.sass import UNIT_BYTES, SassError, SassFunction, SassInstruction
 from sbo_verify.compiled.sass_registers import NOTHING, Access
 
 # Index of the instruction that assigns, -1 for what a register holds at the entry.
@@ -19,7 +19,7 @@ _Reaching = dict[str, frozenset[int]]
 
 
 class Names:
-    """The names of one function's registers; asking for one that is not accessed is a KeyError."""
+    """The names of one function's registers."""
 
     def __init__(
         self,
@@ -52,7 +52,13 @@ class Names:
         return self._clobbered.get(index, frozenset()) - self._accesses[index].writes
 
     def read(self, index: int, register: str) -> str:
-        """The name of what an instruction reads from a register."""
+        """The name of what an instruction reads from a register.
+
+        Raises `SassError` where nvdisasm does not say that it reads it.
+        """
+        if (index, register) not in self._seen:
+            message = f"{self.instruction(index)}: what {register} holds here is not known"
+            raise SassError(message)
         return self._name(self._seen[index, register])
 
     def written(self, index: int, register: str) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from sbo_verify.compiled.inspection.machine_flow import MachineFlow
 from sbo_verify.compiled.inspection.machine_logic import Lifted, NotFollowedError
 from sbo_verify.compiled.inspection.machine_values import (
+    PREDICATE,
     UNKNOWN,
     Translator,
     split_operands,
@@ -130,9 +131,10 @@ class Lifter:
     def access(self, index: int, each: SassInstruction) -> Lifted:
         """A load, store or atomic on global memory, or on a generic address."""
         root, *modifiers = each.words
-        if "MMIO" in modifiers or (is_strong(each) and not _SCOPES.keys() & set(modifiers)):
-            raise NotFollowedError
         head = _HEADS[root]
+        weak = head in {"ld", "st"} and not is_strong(each)
+        if "MMIO" in modifiers or (not weak and not _SCOPES.keys() & set(modifiers)):
+            raise NotFollowedError
         mnemonic = [head, *self._order(index, head, modifiers)]
         if root not in _GENERIC:
             mnemonic.append("global")
@@ -156,7 +158,7 @@ class Lifter:
         order = "relaxed"
         if released or acquired:
             order = "acq_rel" if released and acquired else "release" if released else "acquire"
-        scope = next((_SCOPES[each] for each in modifiers if each in _SCOPES), "gpu")
+        scope = next(_SCOPES[each] for each in modifiers if each in _SCOPES)
         # An acquire at the scope of the CTA has no word; that is no order between CTAs either way.
         return [order, scope]
 
@@ -234,9 +236,9 @@ class Lifter:
         if packed or kind not in {"SYNC", "ARV", "RED"}:
             raise NotFollowedError
         name = self.translator.source(operands[0])
+        count = [self._value(each) for each in operands[1:] if not PREDICATE.fullmatch(each)]
         if kind == "RED":
-            return "bar.red.popc.u32", (f"%result_{self.translator.index}", name)
-        count = [self._value(operand) for operand in operands[1:]]
+            return "bar.red.popc.u32", (f"%result_{self.translator.index}", name, *count, "0")
         return {"SYNC": "bar.sync", "ARV": "bar.arrive"}[kind], (name, *count)
 
     def cluster_arrive(self, index: int, _each: SassInstruction) -> Lifted:

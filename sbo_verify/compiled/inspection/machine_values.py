@@ -32,7 +32,7 @@ FROM_VECTOR = "mov.s32"
 SHARED_MEMORY = "shared_memory"
 
 _REGISTER = re.compile(r"U?[RP](?:\d+|Z|T)")
-_PREDICATE = re.compile(r"!?U?P(?:\d+|T|R)(?:\.B\d)?")
+PREDICATE = re.compile(r"!?U?P(?:\d+|T|R)(?:\.B\d)?")
 _NUMBER = re.compile(r"-?(?:0x[0-9a-f]+|\d+)")
 _CONSTANT = re.compile(r"(-?)c\[0x0\]\[(0x[0-9a-f]+|U?RZ)\]")
 _ADDRESS = re.compile(r"(?:g?desc\[[^\]]*\])?\[([^\]]*)\]")
@@ -211,7 +211,7 @@ def _special(_t: Translator, _i: SassInstruction, operands: list[str], _target: 
 def _sources(operands: list[str], target: str) -> list[str]:
     """Sources of an instruction: what stands behind its target and the carries beside it."""
     rest = operands[operands.index(target) + 1 :]
-    return [each for each in rest if not _PREDICATE.fullmatch(each)]
+    return [each for each in rest if not PREDICATE.fullmatch(each)]
 
 
 def _sum(t: Translator, terms: list[str]) -> Lifted:
@@ -312,7 +312,7 @@ def _word_logic(t: Translator, _i: SassInstruction, operands: list[str], target:
         raise NotFollowedError
     inputs = [False if each in {"RZ", "URZ"} else each for each in operands[-5:-2]]
     found = logic(inputs, table, BitWords(t))
-    if not _PREDICATE.fullmatch(operands[0]) or operands[0] in {"PT", "UPT"}:
+    if not PREDICATE.fullmatch(operands[0]) or operands[0] in {"PT", "UPT"}:
         return found
     if operands[0] != target:
         raise NotFollowedError

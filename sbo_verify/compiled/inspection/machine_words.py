@@ -73,6 +73,9 @@ def put_together(
     words = Words()
     for block in blocks:
         _Reader(names, words, successors).read(block)
+    if any(names.instruction(i).words[0] == "LDGDEPBAR" for block in blocks for i in block):
+        # Groups of cp.async are counted on the same scoreboard: which a wait is for is not written.
+        words.unread |= {i for i in words.acquired if is_group_wait(names.instruction(i))}
     return words
 
 
