@@ -5,6 +5,7 @@ The cubins are made by NVRTC; those of Triton's files by ptxas where one is foun
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -25,6 +26,7 @@ from sbo_verify.compiled.inspection.handoffs import HandOffVerdict
 from sbo_verify.compiled.inspection.machine import MachineModule, module_of
 from sbo_verify.compiled.nvdisasm import Disassembly
 from sbo_verify.compiled.sass import SassFunction, SassInstruction
+from sbo_verify.compiled.sass_registers import Access
 from sbo_verify.device.ptxas import assemble, find_ptxas
 
 ORDERED, NOT_ORDERED, CANNOT_TELL = HandOffVerdict
@@ -171,6 +173,26 @@ def test_sound_machine_code_that_lost_an_ordering_word_is_sound_no_longer(name: 
 )
 def test_weaker_machine_code_breaks_a_rule(change: Change, rule: str) -> None:
     assert rule in rules(judged(SOUND, change))
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_numbers_of_registers_mean_nothing(name: str) -> None:
+    code, facts = disassembly()
+    function = code.listing.functions[name]
+
+    def renamed(text: str) -> str:
+        return re.sub(r"\b(U?)R(\d+)\b", lambda m: f"{m[1]}R{int(m[2]) + 20}", text)
+
+    instructions = tuple(
+        replace(each, operands=renamed(each.operands)) for each in function.instructions
+    )
+    listing = replace(code.listing, functions={name: replace(function, instructions=instructions)})
+    registers = {
+        address: Access(*(frozenset(map(renamed, s)) for s in (each.reads, each.writes)))
+        for address, each in code.registers[name].items()
+    }
+    found = inspect_machine(module_of(Disassembly(listing, {name: registers}), facts))
+    assert (found.verdict, rules(found)) == (judged(name).verdict, rules(judged(name)))
 
 
 # ---- what cannot be told --------------------------------------------------------------------
