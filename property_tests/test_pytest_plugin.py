@@ -20,7 +20,7 @@ MARKED = """
     def gemm(*tensors, **options):
         raise AssertionError("no GPU here calls it")
 
-    @pytest.mark.sbo_producer(gemm, seconds=5, knobs={"k": 512})
+    @pytest.mark.sbo_producer(producer=gemm, seconds=5, knobs={"k": 512})
     def test_hand_over():
         print("the body ran")
 """
@@ -89,7 +89,7 @@ def test_where_it_is_left_out_no_test_passes_for_want_of_it(pytester: pytest.Pyt
 
 def test_the_mark_and_the_options_are_told(pytester: pytest.Pytester) -> None:
     marks = pytester.runpytest_inprocess("--markers").stdout.str()
-    assert "@pytest.mark.sbo_producer(producer, seconds=..., knobs={})" in marks
+    assert "@pytest.mark.sbo_producer(producer=..., seconds=..., knobs={})" in marks
     options = pytester.runpytest_inprocess("--help").stdout.str()
     for option in ("--sbo-seconds", "--sbo-seed", "--sbo-require-gpu", "--sbo-out"):
         assert option in options
@@ -127,8 +127,9 @@ def test_wrong_options_are_refused(pytester: pytest.Pytester, words: list[str], 
 @pytest.mark.parametrize(
     ("mark", "said"),
     [
-        ("", "missing 1 required positional argument: 'producer'"),
-        ("print, second=5", "got an unexpected keyword argument 'second'"),
+        ("seconds=5", "missing 1 required keyword-only argument: 'producer'"),
+        ("print, seconds=5", "takes 1 positional argument but 2 "),
+        ("producer=print, second=5", "got an unexpected keyword argument 'second'"),
     ],
 )
 def test_wrong_marks_are_refused_before_anything_runs(
@@ -143,8 +144,27 @@ def test_wrong_marks_are_refused_before_anything_runs(
     """)
     result = pytester.runpytest_inprocess()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "test_it: @pytest.mark.sbo_producer takes a producer, seconds=..." in result.stderr.str()
+    assert (
+        "test_it: @pytest.mark.sbo_producer takes producer=..., seconds=..." in result.stderr.str()
+    )
     assert said in result.stderr.str()
+
+
+def test_a_producer_that_took_the_mark_for_its_own_is_refused(pytester: pytest.Pytester) -> None:
+    """A mark that is called with a function alone is to pytest a decorator of that function."""
+    pytester.makepyfile("""
+        import pytest
+
+        def gemm(*tensors, **options):
+            return 128, 2
+
+        @pytest.mark.sbo_producer(gemm)
+        def test_vanished():
+            pass
+    """)
+    result = pytester.runpytest_inprocess()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["gemm: @pytest.mark.sbo_producer takes producer=..., *"])
 
 
 # ---- with a made-up one ---------------------------------------------------------------------
@@ -258,15 +278,15 @@ def test_what_is_no_producer_is_refused_in_words(
     project.makepyfile("""
         import pytest
 
-        @pytest.mark.sbo_producer("no_such_module:gemm")
+        @pytest.mark.sbo_producer(producer="no_such_module:gemm")
         def test_name():
             pass
 
-        @pytest.mark.sbo_producer(128)
+        @pytest.mark.sbo_producer(producer=128)
         def test_number():
             pass
 
-        @pytest.mark.sbo_producer(print, knobs={"tile_bytes": 16})
+        @pytest.mark.sbo_producer(producer=print, knobs={"tile_bytes": 16})
         def test_knob():
             pass
     """)

@@ -1,6 +1,6 @@
 """A pytest plugin: another project puts its own producer under the gate.
 
-    @pytest.mark.sbo_producer(my_kernels.m_grouped_fp8_gemm_nt_masked, seconds=20)
+    @pytest.mark.sbo_producer(producer=my_kernels.m_grouped_fp8_gemm_nt_masked, seconds=20)
     def test_down_gemm_hands_over_whole_tiles():
         pass
 
@@ -21,6 +21,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -34,6 +35,7 @@ DEFAULT_SECONDS = 10.0
 # As `combine.FOREIGN`; nothing of the package is imported where no test needs it.
 FOREIGN = "foreign"
 RUN_PROPERTY = "sbo_run"
+TAKES = f"@pytest.mark.{MARK} takes producer=..., seconds=... and knobs={{...}}, each by its name"
 LOST = "the GPU is lost to this process"
 
 Producer = str | Callable[..., Any]
@@ -70,7 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Name the mark, refuse bad options."""
     config.addinivalue_line(
         "markers",
-        f"{MARK}(producer, seconds=..., knobs={{}}): stress a callable of the masked GEMM's "
+        f"{MARK}(producer=..., seconds=..., knobs={{}}): stress a callable of the masked GEMM's "
         "interface, or MODULE:FUNCTION, beside a live consumer before the test runs",
     )
     seconds, seed = config.option.sbo_seconds, config.option.sbo_seed
@@ -88,9 +90,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         config.stash[_LEASE][1].release()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Asked:
-    """One mark's arguments."""
+    """One mark's arguments, all by name.
+
+    A mark that is called with a function alone is taken by pytest for a decorator of that function.
+    """
 
     producer: Producer
     seconds: float | None = None
@@ -102,11 +107,17 @@ class _Asked:
         try:
             return [cls(*mark.args, **mark.kwargs) for mark in item.iter_markers(MARK)]
         except TypeError as error:
-            message = (
-                f"{item.nodeid}: @pytest.mark.{MARK} takes a producer, seconds=... and "
-                f"knobs={{...}}: {error}"
-            )
+            message = f"{item.nodeid}: {TAKES}: {error}"
             raise pytest.UsageError(message) from error
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(name: str, obj: object) -> None:
+    """Refuse a producer that was marked itself, in whose place a test has vanished."""
+    marks = getattr(obj, "pytestmark", []) if isinstance(obj, FunctionType) else []
+    if any(mark.name == MARK and not (mark.args or mark.kwargs) for mark in marks):
+        message = f"{name}: {TAKES}"
+        raise pytest.Collector.CollectError(message)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -23,7 +23,7 @@ PROJECT = """
         "gemm_sms": planted_producers.SMS, "consumers": 32, "noise": "store", "noise_sms": 20,
     }
 
-    @pytest.mark.sbo_producer(planted_producers.published, seconds=2, knobs=KNOBS)
+    @pytest.mark.sbo_producer(producer=planted_producers.published, seconds=2, knobs=KNOBS)
     def test_published():
         pass
 
