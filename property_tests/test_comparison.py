@@ -12,7 +12,7 @@ import pytest
 from html_page import Page
 from recorded_reports import REPORTS
 from rich.console import Console
-from snapshots import pinned
+from snapshots import pinned, telling
 from written_runs import H200, code_reading, launch, settings
 
 from sbo_verify.cli import main
@@ -253,6 +253,21 @@ def test_runs_that_cannot_be_compared_are_unknown_and_say_why() -> None:
         assert found.exit_code == ExitCode.UNKNOWN
 
 
+def test_rates_of_environments_that_were_drawn_otherwise_are_not_compared() -> None:
+    """As by a version that knew no dense environments and one that draws nothing else."""
+    dense = {
+        row: [replace(each, environment="dense") for each in found]
+        for row, found in (usual() | {LUCKY: launches(LUCKY, range(5, 5 + MANY))}).items()
+    }
+    found = compare_runs(side(), side(dense))
+    assert of_row(found, LUCKY).rate.why_not == "the runs did not draw their knobs alike"
+    assert of_row(found, LUCKY).rate.p is None
+    assert found.refusals == [
+        "rates and times are not compared: the runs did not draw their knobs alike"
+    ]
+    assert found.exit_code == ExitCode.UNKNOWN
+
+
 def test_a_row_that_is_gone_or_another_variant_now_is_unknown() -> None:
     later = side()
     short = replace(later, verdicts=[each for each in later.verdicts if each.row != LUCKY])
@@ -307,7 +322,7 @@ def terminal(found: Comparison, width: int) -> str:
 def test_the_texts_are_the_reviewed_ones() -> None:
     pinned("comparison.md", comparison_markdown(worse()))
     pinned("comparison-60.txt", terminal(worse(), 60))
-    pinned("comparison.json", comparison_json(worse()))
+    pinned("comparison.json", telling(comparison_json(worse())))
 
 
 def test_every_form_says_the_same() -> None:

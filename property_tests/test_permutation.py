@@ -25,7 +25,7 @@ from sbo_verify.harness.permutation import (
 )
 
 LEVEL = 0.05
-FAMILIES, ROWS, DRAWS = 300, 8, 599
+FAMILIES, ROWS, DRAWS = 150, 8, 599
 # Three standard errors of a share of so many families at the level.
 MOST_FALSE = LEVEL + 3 * math.sqrt(LEVEL * (1 - LEVEL) / FAMILIES)
 
@@ -148,6 +148,16 @@ def test_launches_with_equal_knobs_are_held_against_each_other() -> None:
     assert permutation_p(before, after, 1) < 0.05
     unpaired = [[Sample(each.value) for each in side] for side in (before, after)]
     assert permutation_p(unpaired[0], unpaired[1], 1) > 0.5
+
+
+def test_launches_that_were_drawn_otherwise_are_not_exchanged() -> None:
+    before = [Sample(0.001 * n, n, "fresh") for n in range(9)]
+    after = [Sample(0.5 + 0.001 * n, n + 9, "dense") for n in range(9)]
+    assert least_p(before, after) == 1.0
+    assert permutation_p(before, after, 1) == 1.0
+    # Beside launches that were drawn alike, they lend what they show to both deals.
+    more = [Sample(0.001 * n, n + 90, "dense") for n in range(9)]
+    assert permutation_p([*before, *more], after, 1) < 0.05
 
 
 def test_without_launches_or_without_a_difference_nothing_is_said() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_report import findings
+from written_findings import findings
 from written_runs import launch, settings
 
 from sbo_verify.harness.knobs import Knobs

@@ -13,8 +13,19 @@ import snapshots
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
-from snapshots import pinned
-from written_runs import code_reading, fault, launch, settings
+from snapshots import pinned, telling
+from written_findings import (
+    CANARY,
+    LUCKY,
+    ROWS,
+    RUNS,
+    SOUND,
+    failing,
+    findings,
+    healthy,
+    without_gpu,
+)
+from written_runs import launch, settings
 
 from sbo_verify.harness.digest import details_of
 from sbo_verify.harness.judgement import Evidence, judge_run
@@ -26,67 +37,6 @@ from sbo_verify.report.markdown import markdown_text
 from sbo_verify.report.markdown_words import code_span, escape
 from sbo_verify.report.outline import Findings, outline
 from sbo_verify.report.terminal import print_report, terminal_text
-
-SOUND = "full_wait-atom_release"
-CANARY = "no_wait-relaxed"
-LUCKY = "read_wait-release"
-ROWS = (SOUND, CANARY, LUCKY)
-
-
-def findings(
-    launches: list[Launch], *, silicon: bool = True, torn_lines: tuple[str, ...] = ()
-) -> Findings:
-    read = [code_reading(row) for row in ROWS]
-    asked = settings(ROWS, silicon=silicon)
-    verdicts, summary = judge_run(
-        Evidence(
-            protocol=SIGNAL_PUBLISH,
-            settings=asked,
-            code_readings=read,
-            launches=launches,
-            torn_lines=torn_lines,
-            finished="2026-11-23T22:01:00+00:00",
-        )
-    )
-    return Findings(
-        settings=asked,
-        code_readings=read,
-        launches=launches,
-        verdicts=verdicts,
-        summary=summary,
-        torn_lines=torn_lines,
-        details=details_of(SIGNAL_PUBLISH, asked, launches, verdicts),
-    )
-
-
-def healthy() -> Findings:
-    """A run on a GPU that passes."""
-    histogram = [0] * 8 + [40, 10, 0, 0] + [350] * 3 + [2900]
-    seen = launch(CANARY, stale=1000, observations=8_000_000, histogram=[*histogram, 0, 0])
-    seen = replace(seen, histogram=histogram)
-    return findings([launch(SOUND, observations=120_000_000), seen, launch(LUCKY)])
-
-
-def without_gpu() -> Findings:
-    """A run of the levels that need no GPU."""
-    return findings([], silicon=False)
-
-
-def failing() -> Findings:
-    """A forbidden row that was seen stale, a launch that hung, a torn line."""
-    hung = launch(LUCKY, observations=40, planned=100, index=1, fault=fault("launch hung"))
-    return findings(
-        [
-            launch(SOUND, stale=1, observations=1000),
-            launch(CANARY, stale=1000),
-            launch(LUCKY),
-            hung,
-        ],
-        torn_lines=("raw.jsonl line 7 is torn: its record is lost",),
-    )
-
-
-RUNS = {"healthy": healthy, "without_gpu": without_gpu, "failing": failing}
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -101,7 +51,7 @@ def test_the_markdown_is_the_reviewed_one(name: str) -> None:
 
 
 def test_the_machine_form_is_the_reviewed_one() -> None:
-    pinned("failing.json", machine_text(failing()))
+    pinned("failing.json", telling(machine_text(failing())))
 
 
 def test_a_changed_text_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

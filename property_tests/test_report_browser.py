@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from browser import audit, chromium, give_up, opened, unfold
+from written_findings import RUNS
 from written_runs import code_reading, launch, settings
 
 from sbo_verify import api
@@ -176,6 +177,18 @@ def test_it_is_readable_on_paper(browser: Browser) -> None:
         # 10 px are 7.5 points.
         assert smallest >= 10
         assert page.pdf(format="A4", landscape=True).startswith(b"%PDF")
+        assert complaints == []
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_that_fails_or_has_no_gpu_is_as_readable(
+    browser: Browser, tmp_path: Path, name: str
+) -> None:
+    file = tmp_path / f"{name}.html"
+    file.write_text(html_text(RUNS[name]()), encoding="utf-8")
+    with opened(browser, file, NARROW) as (page, complaints):
+        unfold(page)
+        assert audit(page) == []
         assert complaints == []
 
 

@@ -206,7 +206,8 @@ def _refusals(before: Side, after: Side) -> list[str]:
     ):
         if one != other:
             lines.append(f"the runs have not one {what}: {one} and {other}")
-    if fixed_knobs(first) != fixed_knobs(second):
+    drawn = [{each.environment for each in side.launches} for side in (before, after)]
+    if fixed_knobs(first) != fixed_knobs(second) or (all(drawn) and not drawn[0] & drawn[1]):
         lines.append("rates and times are not compared: the runs did not draw their knobs alike")
     if first.silicon and not second.silicon:
         lines.append(f"silicon did not run in the later one: {second.silicon_reason}")

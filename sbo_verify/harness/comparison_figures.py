@@ -5,7 +5,7 @@ All rows' rates are judged together, and so are their times and their costs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -116,7 +116,7 @@ def _rate_samples(before: Sequence[Launch], after: Sequence[Launch]) -> Pair:
     if any(isinstance(each, LaunchSum) for each in [*before, *after]):
         return [], [], "launches were added up, so that their environments are not known"
     sides = [
-        [Count(each.stale_tiles, each.observations, _knobs(each)) for each in side]
+        [Count(each.stale_tiles, each.observations, *_origin(each)) for each in side]
         for side in (before, after)
     ]
     if any(each.events > each.trials for side in sides for each in side):
@@ -128,7 +128,7 @@ def _time_samples(before: Sequence[Launch], after: Sequence[Launch]) -> Pair:
     """Microseconds a round, of launches that ended well."""
     found = [
         [
-            Sample(each.elapsed_seconds / each.knobs["rounds"] * MICROSECONDS, _knobs(each))
+            Sample(each.elapsed_seconds / each.knobs["rounds"] * MICROSECONDS, *_origin(each))
             for each in side
             if each.fault is None
             and not isinstance(each, LaunchSum)
@@ -141,8 +141,11 @@ def _time_samples(before: Sequence[Launch], after: Sequence[Launch]) -> Pair:
     return found[0], found[1], ""
 
 
-def _knobs(launch: Launch) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((knob, str(value)) for knob, value in launch.knobs.items()))
+def _origin(launch: Launch) -> tuple[Hashable, Hashable]:
+    """The knobs, and how they were drawn: the tuned ones of two commits need not be the same."""
+    knobs = tuple(sorted((knob, str(value)) for knob, value in launch.knobs.items()))
+    word = launch.environment
+    return knobs, (word, knobs) if word.startswith("tuned") else word
 
 
 def _test_all(pairs: Sequence[Pair], level: float) -> list[Tested]:
@@ -171,6 +174,8 @@ def _why_untested(one: Sequence[Sample], other: Sequence[Sample]) -> str:
         return "no launches of both runs to compare"
     if not any(each.value for each in [*one, *other]):
         return "no launch of either run showed a stale tile"
+    if not {each.drawn for each in one} & {each.drawn for each in other}:
+        return "the runs did not draw their knobs alike"
     return "too few launches, or too few that differ, to tell a change from noise"
 
 

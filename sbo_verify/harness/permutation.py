@@ -3,8 +3,8 @@
 Hand-overs of one launch share its environment, so that a test which counts them one by one
 (Fisher's) takes noise for a change. Here launches are what is exchanged, each with its own rate.
 The hypothesis: whether a launch belongs to one run or the other says nothing of its rate. Launches
-with equal knobs are exchanged among themselves, all others among each other, since their knobs were
-drawn alike.
+with equal knobs are exchanged among themselves, all others among each other as far as their knobs
+were drawn alike.
 
 The statistic is the difference of the means over launches, divided by its standard error: so the
 test stays near its level where the rates of the two runs do not spread alike, as those of short and
@@ -19,6 +19,7 @@ probability of one or more false changes is at most the level.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,19 +42,21 @@ MOST_LONGER = 2
 
 @dataclass(frozen=True)
 class Sample:
-    """One launch: what it showed, and the knobs that it shares with others of its kind."""
+    """One launch: what it showed, its knobs, and how they were drawn."""
 
     value: float
-    stratum: Hashable = None
+    knobs: Hashable = None
+    drawn: Hashable = None
 
 
 @dataclass(frozen=True)
 class Count:
-    """One launch: `events` of `trials`, and its knobs."""
+    """One launch: `events` of `trials`, its knobs, and how they were drawn."""
 
     events: int
     trials: int
-    stratum: Hashable = None
+    knobs: Hashable = None
+    drawn: Hashable = None
 
 
 def rates(
@@ -78,11 +81,11 @@ def rates(
 
 def _thin(count: Count, length: int | None, rng: np.random.Generator) -> Sample | None:
     if length is None or length / MOST_LONGER <= count.trials <= length:
-        return Sample(count.events / count.trials, count.stratum)
+        return Sample(count.events / count.trials, count.knobs, count.drawn)
     if count.trials < length:
         return None
     events = rng.hypergeometric(count.events, count.trials - count.events, length)
-    return Sample(int(events) / length, count.stratum)
+    return Sample(int(events) / length, count.knobs, count.drawn)
 
 
 def permutation_p(
@@ -178,13 +181,17 @@ def _testable(least: Sequence[float], level: float) -> list[int]:
 
 
 def _strata(samples: Sequence[Sample]) -> np.ndarray[Any, np.dtype[np.intp]]:
-    """Numbers of strata from 0; launches whose knobs no other has are one stratum."""
-    counts: dict[Hashable, int] = {}
-    for each in samples:
-        counts[each.stratum] = counts.get(each.stratum, 0) + 1
-    shared = (stratum for stratum, count in counts.items() if count > 1)
-    numbers = {stratum: number for number, stratum in enumerate(shared, start=1)}
-    return np.array([numbers.get(each.stratum, 0) for each in samples], dtype=np.intp)
+    """Numbers of strata from 0: launches with equal knobs, and those whose knobs no other has.
+
+    Of the latter, those that were drawn alike are one stratum.
+    """
+    alike = Counter((each.drawn, each.knobs) for each in samples)
+    names = [
+        (each.drawn, each.knobs) if alike[each.drawn, each.knobs] > 1 else (each.drawn,)
+        for each in samples
+    ]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return np.array([numbers[name] for name in names], dtype=np.intp)
 
 
 def _statistics(values: Floats, belongs: np.ndarray[Any, np.dtype[np.bool_]]) -> Floats:
