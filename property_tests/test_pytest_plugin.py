@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -35,6 +36,7 @@ FIXTURE = """
         assert (verdict.silicon, verdict.stale) == ("Never", 0)
         assert verdict.observations == 1_000_000
 """
+HERE = Path(__file__).resolve().parent
 FAKE_TORCH = {"torch": "no_torch_here = True"}
 
 
@@ -212,6 +214,51 @@ def test_a_producer_that_is_made_while_the_test_runs_passes(
     assert run.settings.seed == 9
     assert run.settings.producer == "functools:partial"
     assert run.settings.command.endswith("--sbo-seed 9 --sbo-seconds 3")
+
+
+def test_a_worker_tells_every_producer_of_every_test_once(pytester: pytest.Pytester) -> None:
+    """In a process of its own, with the made-up GPU; one test stresses two producers."""
+    pytester.makeconftest(f"""
+        import sys
+
+        import pytest
+
+        sys.path[:0] = [{str(HERE)!r}, {str(HERE.parent)!r}]
+        from fake_live_gpu import put_in_place
+        from sbo_verify.protocols.signal_publish.combine import CANARIES
+
+        put_in_place(pytest.MonkeyPatch(), *CANARIES)
+    """)
+    pytester.makepyfile(
+        test_mine="""
+            def gemm(*tensors, **options):
+                return 128, 2
+
+            def other(*tensors, **options):
+                return 128, 2
+
+            def test_both(sbo_gate):
+                sbo_gate(gemm)
+                sbo_gate(other)
+
+            def test_one(sbo_gate):
+                sbo_gate(gemm)
+        """,
+        **FAKE_TORCH,
+    )
+    pytester.syspathinsert()
+    words = ("-n", "1", "--sbo-summary", "summary.md")
+    result = pytester.runpytest_subprocess(*words)
+    result.assert_outcomes(passed=2)
+    lines = [line for line in result.outlines if line.startswith("pass    sound ")]
+    named = [re.findall(r"test_mine:(\w+): .*::(\w+)\)", line) for line in lines]
+    assert sorted(each for (each,) in named) == [
+        ("gemm", "test_both"),
+        ("gemm", "test_one"),
+        ("other", "test_both"),
+    ]
+    text = (pytester.path / "summary.md").read_text()
+    assert text.count("## Hand-over gate: pass\n") == 3
 
 
 def test_a_stale_tile_fails_with_the_diagnosis_and_how_to_repeat_it(

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FunctionType
@@ -264,16 +264,27 @@ def _told(item: pytest.Item, examination: Examination) -> RowVerdict:
     )
 
 
+def _verdicts_in(properties: Sequence[tuple[str, object]]) -> Iterator[dict[str, Any]]:
+    """What a test told of each producer that it stressed; the run's folder comes last."""
+    found: dict[str, Any] = {}
+    for name, value in properties:
+        found[name] = value
+        if name == RUN_PROPERTY:
+            yield found
+            found = {}
+
+
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:  # noqa: ANN401 - pytest's class is private
     """A line for every producer that was examined, by whichever worker; and the summary's file."""
     told = [
-        (report.nodeid, dict(report.user_properties))
+        (report.nodeid, each)
         for reports in terminalreporter.stats.values()
         for report in reports
         if getattr(report, "when", "") == "call"
-        and RUN_PROPERTY in dict(getattr(report, "user_properties", ()))
+        for each in _verdicts_in(report.user_properties)
     ]
-    if not told:
+    # The controlling process has the reports of all workers, and each worker its own.
+    if not told or hasattr(config, "workerinput"):
         return
     terminalreporter.section("sbo_verify")
     for nodeid, each in told:
