@@ -30,7 +30,9 @@ class Names:
     ) -> None:
         self._function = function
         self._accesses = [accesses.get(each.address, NOTHING) for each in function.instructions]
-        self._clobbered = clobbered
+        for index, registers in clobbered.items():
+            # Of a call nvdisasm knows no more than that it may write anything.
+            self._accesses[index] = Access(self._accesses[index].reads, registers)
         self._successors = successors
         self._parent: dict[Definition, Definition] = {}
         self._seen: dict[Definition, Definition] = {}
@@ -46,10 +48,6 @@ class Names:
     def accesses(self, index: int) -> Access:
         """What an instruction reads and writes."""
         return self._accesses[index]
-
-    def clobbered(self, index: int) -> frozenset[str]:
-        """What a call may change beside what it is seen to write."""
-        return self._clobbered.get(index, frozenset()) - self._accesses[index].writes
 
     def read(self, index: int, register: str) -> str:
         """The name of what an instruction reads from a register.
@@ -120,7 +118,7 @@ class Names:
             found = reaching.get(register, frozenset({_ENTRY}))
             self._join(index, register, found)
         sure = not self._function.instructions[index].predicate
-        for register in access.writes | self._clobbered.get(index, frozenset()):
+        for register in access.writes:
             self._root((index, register))
             old = frozenset() if sure else reaching.get(register, frozenset({_ENTRY}))
             reaching[register] = old | {index}

@@ -15,7 +15,6 @@ from sbo_verify.compiled.inspection.machine_flow import MachineFlow
 from sbo_verify.compiled.inspection.machine_logic import Lifted, NotFollowedError
 from sbo_verify.compiled.inspection.machine_values import (
     PREDICATE,
-    UNKNOWN,
     Translator,
     split_operands,
 )
@@ -113,8 +112,6 @@ class Lifter:
         silent = body is not None and not any(
             is_ordering(names.instruction(each)) or each in self.flow.calls for each in body
         )
-        for register in sorted(names.clobbered(index)):
-            self.translator.out.append((UNKNOWN, (names.written(index, register),)))
         match = _LABEL.search(names.instruction(index).operands)
         return None if silent else ("call", (match[1] if match else "unknown",))
 
