@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,7 @@ def printed(number: float) -> Iterator[str]:
         yield share_text(number)
 
 
+@cache
 def known(record: str) -> set[float]:
     """The values of all figures that the record has."""
     found = set(CONSTANTS)

@@ -19,8 +19,6 @@ from sbo_verify.report.outline import (
 )
 from sbo_verify.report.pages import pages
 
-__all__ = ["code_span", "escape", "markdown_table", "markdown_text"]
-
 
 def markdown_text(findings: Findings) -> str:
     """The whole report; every text that comes from a record is escaped."""
