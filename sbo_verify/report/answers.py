@@ -8,7 +8,7 @@ from string import ascii_uppercase
 from sbo_verify.harness.answers import Answer, Answers, RowAnswer
 from sbo_verify.record import RowVerdict, Settings
 from sbo_verify.report.figures import bound_text, counts_text
-from sbo_verify.report.markdown import code_span, escape, markdown_table
+from sbo_verify.report.markdown_words import code_span, escape, markdown_table
 
 TITLE = "Questions that reviews left open, answered"
 OPENING = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sbo_verify.report.markdown import escape
+from sbo_verify.report.markdown_words import escape
 
 
 def made_by(settings: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sbo_verify.report.markdown import code_span, escape, markdown_table
+from sbo_verify.report.markdown_words import code_span, escape, markdown_table
 
 _COLUMNS = (
     "fault",
@@ -23,7 +23,8 @@ _EXPLAINED = (
     "Each line is a test that makes the fault in a process of its own and counts from the disk. "
     "*Records before*: whole records in raw.jsonl when the fault came; *lost*: those of them that "
     "are not there at the end. An exit code below 0 is the signal that ended the process; 2 is "
-    "`unknown`, and of pytest 1 a failed gate, 2 an interrupted one."
+    "`unknown`, and of pytest 1 a failed gate, 2 an interrupted one. A signal that comes while a "
+    "report is printed leaves the verdict that was already written, and ends the process with 2."
 )
 
 

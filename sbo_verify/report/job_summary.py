@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sbo_verify.record import RowVerdict
 from sbo_verify.repeat import repeat_command
 from sbo_verify.report.figures import bound_text, counts_text, power_text
-from sbo_verify.report.markdown import code_span, escape, markdown_table
+from sbo_verify.report.markdown_words import code_span, escape, markdown_table
 from sbo_verify.report.outline import QUESTION, Findings
 from sbo_verify.verdict import Outcome
 

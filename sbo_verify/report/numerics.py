@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sbo_verify.report.markdown import code_span, escape, markdown_table
+from sbo_verify.report.markdown_words import code_span, escape, markdown_table
 
 SHAPE = ("groups", "m", "n", "k")
 # Field of a record, and heading.

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sbo_verify.report.benchmarks import made_by, method_list, spread_text
-from sbo_verify.report.markdown import code_span, escape, markdown_table
+from sbo_verify.report.markdown_words import code_span, escape, markdown_table
 
 Cell = Mapping[str, Any]
 EXPLAINED = {
