@@ -7,7 +7,6 @@ run's folder and judges the run at the end; workers lease a GPU and append recor
 from __future__ import annotations
 
 import importlib.util
-import math
 import os
 import secrets
 from dataclasses import asdict, dataclass
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from hypothesis import settings as hypothesis_settings
+
+from sbo_verify.pytest_plugin import append_summaries, refuse_file, refuse_seconds, refuse_seed
 
 if TYPE_CHECKING:
     from sbo_verify.harness.gate import Gate
@@ -125,15 +126,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "silicon: needs a Hopper GPU")
     config.addinivalue_line("markers", "live_gemm: needs torch on it too")
     config.stash[_CRASHES] = []
-    for option in ("budget", "gemm_budget"):
-        seconds = getattr(config.option, option)
-        if not 0 < seconds < math.inf:
-            name = option.replace("_", "-")
-            message = f"--{name} is {seconds}; allowed is a number of seconds above 0"
-            raise pytest.UsageError(message)
-    if config.option.seed is not None and config.option.seed < 0:
-        message = f"--seed is {config.option.seed}; allowed is a whole number from 0"
-        raise pytest.UsageError(message)
+    refuse_seconds("--budget", config.option.budget)
+    refuse_seconds("--gemm-budget", config.option.gemm_budget)
+    refuse_seed("--seed", config.option.seed)
+    refuse_file("--summary", config.option.summary)
     _rows(config)
     if _is_worker(config):
         config.stash[_SESSION] = Session(**config.workerinput["sbo_verify"])  # type: ignore[attr-defined]
@@ -368,16 +364,8 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
         if _summarize(terminalreporter, Path(path), kernel, interrupted=interrupted)
     ]
     if config.option.summary:
-        _append_summary(Path(config.option.summary), judged, session.why_not)
-
-
-def _append_summary(file: Path, runs: list[str], why_not: str) -> None:
-    """The runs as a CI job's page shows them; that there is none is said, too."""
-    from sbo_verify.api import report  # noqa: PLC0415 - only where it is asked for
-
-    texts = [report(run, "summary") for run in runs]
-    with file.open("a", encoding="utf-8") as stream:
-        stream.write("\n".join(texts or [f"## Hand-over gate: did not run\n\n{why_not}\n"]))
+        no_run = f"## Hand-over gate: did not run\n\n{session.why_not}\n"
+        terminalreporter.write_line(append_summaries(config.option.summary, judged, no_run))
 
 
 def _summarize(out: Any, path: Path, kernel: str, *, interrupted: bool) -> bool:  # noqa: ANN401 - pytest's class is private

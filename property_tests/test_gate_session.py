@@ -119,6 +119,10 @@ def test_where_a_gpu_is_required_its_absence_fails_with_the_word_unknown(tmp_pat
         (("--variants", ","), "--variants ',' names nothing; give comma-separated names, or leave"),
         (("--budget", "nan"), "--budget is nan; allowed is a number of seconds above 0"),
         (("--seed", "-1"), "--seed is -1; allowed is a whole number from 0"),
+        (
+            ("--summary", "nowhere/s.md"),
+            "--summary is 'nowhere/s.md'; give a file in a folder that",
+        ),
     ],
 )
 def test_wrong_options_are_refused_with_what_is_allowed(

@@ -11,6 +11,7 @@ import scipy.stats  # noqa: F401 - before a session inside this process: numpy l
 from fake_live_gpu import put_in_place
 
 from sbo_verify.protocols.signal_publish.combine import CANARIES, FOREIGN
+from sbo_verify.pytest_plugin import append_summaries
 from sbo_verify.store import Run, runs_below
 
 pytest_plugins = ["pytester"]
@@ -117,6 +118,11 @@ def test_without_a_gpu_it_is_skipped_with_the_reason(pytester: pytest.Pytester, 
     [
         (["--sbo-seed", "-1"], "--sbo-seed is -1; allowed is a whole number from 0"),
         (["--sbo-seconds", "nan"], "--sbo-seconds is nan; allowed is a number of seconds above 0"),
+        (
+            ["--sbo-summary", "nowhere/s.md"],
+            "--sbo-summary is 'nowhere/s.md'; give a file in a folder",
+        ),
+        (["--sbo-summary", "."], "--sbo-summary is '.'; give a file in a folder that is there"),
         (["--sbo-seconds", "0"], "--sbo-seconds is 0.0; allowed is a number of seconds above 0"),
     ],
 )
@@ -201,6 +207,14 @@ def test_a_producer_passes_beside_canaries_that_were_seen(
     summary = (project.path / "summary.md").read_text()
     assert "## Hand-over gate: pass" in summary
     assert "test_mine:gemm" in summary
+
+
+def test_a_summary_that_cannot_be_written_changes_no_outcome(tmp_path: Path) -> None:
+    """Not by rights, since nothing is forbidden to an administrator: the folder is gone."""
+    file = tmp_path / "gone" / "summary.md"
+    assert append_summaries(str(file), [], "") == (
+        f"no summary was written to {file}: No such file or directory"
+    )
 
 
 def test_a_producer_that_is_made_while_the_test_runs_passes(

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FunctionType
@@ -75,13 +75,49 @@ def pytest_configure(config: pytest.Config) -> None:
         f"{MARK}(producer=..., seconds=..., knobs={{}}): stress a callable of the masked GEMM's "
         "interface, or MODULE:FUNCTION, beside a live consumer before the test runs",
     )
-    seconds, seed = config.option.sbo_seconds, config.option.sbo_seed
+    refuse_seconds("--sbo-seconds", config.option.sbo_seconds)
+    refuse_seed("--sbo-seed", config.option.sbo_seed)
+    refuse_file("--sbo-summary", config.option.sbo_summary)
+
+
+def refuse_seconds(option: str, seconds: float) -> None:
+    """Raise `pytest.UsageError` for no time at all, an endless one, or no number."""
     if not 0 < seconds < math.inf:
-        message = f"--sbo-seconds is {seconds}; allowed is a number of seconds above 0"
+        message = f"{option} is {seconds}; allowed is a number of seconds above 0"
         raise pytest.UsageError(message)
+
+
+def refuse_seed(option: str, seed: int | None) -> None:
+    """Raise `pytest.UsageError` for a seed that no generator takes."""
     if seed is not None and seed < 0:
-        message = f"--sbo-seed is {seed}; allowed is a whole number from 0"
+        message = f"{option} is {seed}; allowed is a whole number from 0"
         raise pytest.UsageError(message)
+
+
+def refuse_file(option: str, file: str | None) -> None:
+    """Raise `pytest.UsageError` for a file that could not be written when all has run."""
+    if file is None:
+        return
+    folder = Path(file).resolve().parent
+    if not folder.is_dir() or Path(file).is_dir():
+        message = f"{option} is {file!r}; give a file in a folder that is there"
+        raise pytest.UsageError(message)
+
+
+def append_summaries(file: str, runs: Iterable[str], otherwise: str) -> str:
+    """Append the Markdown of every run, by its folder, to `file`; `otherwise` where there is none.
+
+    Returns why that could not be done, or nothing: the runs are recorded, and the outcome stands.
+    """
+    from sbo_verify import api  # noqa: PLC0415
+
+    texts = [api.report(run, "summary") for run in dict.fromkeys(runs)]
+    try:
+        with Path(file).open("a", encoding="utf-8") as stream:
+            stream.write("\n".join(texts or [otherwise]))
+    except OSError as error:
+        return f"no summary was written to {file}: {error.strerror}"
+    return ""
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -295,8 +331,5 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         )
         terminalreporter.write_line(f"        report: sbo-verify report {each[RUN_PROPERTY]}")
     if config.option.sbo_summary:
-        from sbo_verify import api  # noqa: PLC0415
-
-        with Path(config.option.sbo_summary).open("a", encoding="utf-8") as file:
-            runs = dict.fromkeys(str(each[RUN_PROPERTY]) for _, each in told)
-            file.writelines(api.report(run, "summary") + "\n" for run in runs)
+        folders = (each[RUN_PROPERTY] for _, each in told)
+        terminalreporter.write_line(append_summaries(config.option.sbo_summary, folders, ""))
