@@ -197,7 +197,7 @@ def _bench(protocol: Protocol) -> SteadyBench:
     what, _, at = os.environ.get(FAULT, "").partition("@")
     if what and not at:
         # Without a number it comes as the GPU's memory is taken.
-        FAULTS[what]()
+        _after_a_copy(FAULTS[what])()
     return SteadyBench(
         protocol,
         stale=frozenset(os.environ.get(STALE, "").split(",")),
