@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import doctest
 import inspect
 import subprocess
@@ -18,6 +19,7 @@ from sbo_verify.protocols.signal_publish.combine import CANARIES, FOREIGN
 from sbo_verify.report.markdown import markdown_text
 
 ROOT = Path(__file__).resolve().parents[1]
+PROMISED = Path(__file__).parent / "snapshots" / "api.txt"
 SOUND = "poll_equal"
 RECORDED = ROOT / "reports" / "signal_publish" / "20261124T124251Z-b8e20b0f92d0"
 
@@ -37,6 +39,38 @@ def test_every_function_has_an_example() -> None:
     functions = {name for name in api.__all__ if inspect.isfunction(getattr(api, name))}
     without = {name for name in functions if ">>>" not in (getattr(api, name).__doc__ or "")}
     assert without == {"doctor", "drawn_seed", "findings_of"}
+
+
+def surface(module: object) -> set[str]:
+    """Every name that a module promises, with its parameters or its fields, each by itself."""
+    promised: set[str] = set()
+    for name in module.__all__:  # type: ignore[attr-defined]  # a module of the interface
+        thing = getattr(module, name)
+        promised.add(name)
+        if inspect.isfunction(thing):
+            promised |= {f"{name}({each})" for each in inspect.signature(thing).parameters}
+        elif dataclasses.is_dataclass(thing):
+            promised |= {f"{name}.{each.name}" for each in dataclasses.fields(thing)}
+    return promised
+
+
+def test_nothing_that_is_promised_has_gone() -> None:
+    """What is added is promised when it is written down; one that goes breaks a program."""
+    promised = set(PROMISED.read_text().split())
+    assert len(promised) > 100
+    assert promised - surface(api) == set()
+
+
+def test_what_has_gone_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = surface(api)
+    monkeypatch.setattr(api, "explain", lambda variant: variant)
+    monkeypatch.setattr(api, "__all__", [name for name in api.__all__ if name != "litmus"])
+    assert before - surface(api) == {
+        "explain(protocol)",
+        "litmus",
+        "litmus(file)",
+        "litmus(seconds)",
+    }
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import subprocess
 import sys
@@ -19,9 +20,11 @@ from documented_commands import (
 )
 
 from sbo_verify.cli.commands import app
+from sbo_verify.record import RowVerdict
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+CI = ROOT / "docs" / "ci.md"
 WORKFLOWS = sorted((ROOT / "docs" / "ci").glob("*.yml"))
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
 
@@ -163,6 +166,15 @@ def test_the_gates_workflow_runs_the_gate_and_keeps_what_it_says() -> None:
     for step in steps(path):
         if step.get("name") in {"Reports", "Inspect"} or "upload" in step.get("uses", ""):
             assert step["if"].startswith("always()"), "a red gate is when they are wanted"
+
+
+def test_the_properties_that_the_page_names_are_in_junit_files() -> None:
+    """Those of the gate's tests are pinned under snapshots/."""
+    (row,) = [line for line in CI.read_text().splitlines() if line.startswith("| `--junitxml")]
+    named = set(re.findall(r"`(\w+)`", row))
+    assert named >= {"model", "code", "silicon", "bound", "seed", "repeat"}
+    verdict = {field.name for field in dataclasses.fields(RowVerdict)}
+    assert named <= verdict | {"seed", "repeat"}
 
 
 def test_what_the_cache_of_kernels_depends_on_is_in_its_key() -> None:
