@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -10,7 +12,9 @@ from inspected.build import SOURCE
 
 from sbo_verify.compiled.elf import KernelFacts, kernel_facts, read_elf
 from sbo_verify.compiled.inspection.files import Inspection
+from sbo_verify.compiled.inspection.machine import MachineModule, module_of
 from sbo_verify.compiled.nvdisasm import Disassembly, disassemble_with_registers
+from sbo_verify.compiled.sass import SassFunction, SassInstruction
 from sbo_verify.device.nvrtc import compile_source
 
 CORPUS = Path(__file__).parent / "inspected"
@@ -48,3 +52,18 @@ def disassembly(target: str = "sm_90a") -> tuple[Disassembly, dict[str, KernelFa
 def rules(inspection: Inspection) -> set[str]:
     """The rules that are broken."""
     return {each.rule for one in inspection.hand_offs for each in one.broken}
+
+
+Change = Callable[[list[SassInstruction]], None]
+
+
+def module(name: str, *changes: Change, target: str = "sm_90a") -> MachineModule:
+    """One kernel as PTX, its machine code changed before."""
+    code, facts = disassembly(target)
+    function = code.listing.functions[name]
+    instructions = list(function.instructions)
+    for change in changes:
+        change(instructions)
+    other = SassFunction(name, tuple(instructions), function.labels)
+    listing = replace(code.listing, functions={name: other})
+    return module_of(Disassembly(listing, code.registers), facts)

@@ -6,21 +6,32 @@ import json
 from pathlib import Path
 
 import pytest
-from machine_corpus import DIFFERENT, EXPECTED, SOUND, cubin, disassembly, rules
+from machine_corpus import DIFFERENT, EXPECTED, SOUND, cubin, disassembly, module, rows, rules
 
 from sbo_verify.cli import main
 from sbo_verify.compiled.elf import read_elf
-from sbo_verify.compiled.inspection.binaries import CLUSTER, FULL_WAIT, inspect_binary
+from sbo_verify.compiled.flow import read
+from sbo_verify.compiled.inspection.binaries import (
+    CLUSTER,
+    FULL_WAIT,
+    inspect_binary,
+    inspect_machine,
+)
+from sbo_verify.compiled.inspection.files import inspect_ptx
 from sbo_verify.compiled.inspection.handoffs import HandOff, HandOffVerdict, Side
+from sbo_verify.compiled.inspection.machine import read_cubin
+from sbo_verify.compiled.inspection.text import Op
+from sbo_verify.device.build import build
+from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
 
+VARIANTS = rows("machine_variants.csv")
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "inspect.md"
 ORDERED, NOT_ORDERED, CANNOT_TELL = HandOffVerdict
 PASS, FAIL, UNKNOWN, USAGE = 0, 1, 2, 254
 
 
 def hand_offs(kernel: str, side: Side) -> list[HandOff]:
-    (part,) = inspect_binary(cubin(), kernel)
-    return [each for each in part.inspection.hand_offs if each.side is side]
+    return [each for each in inspect_machine(module(kernel)).hand_offs if each.side is side]
 
 
 # ---- what is assumed ------------------------------------------------------------------------
@@ -143,10 +154,47 @@ def test_lines_of_the_source_are_given_where_the_cubin_has_them(
 # ---- the page -------------------------------------------------------------------------------
 
 
+def lines_of(table: str) -> list[str]:
+    """The rows of a table of the page, by the beginning of its first line."""
+    behind = PAGE.read_text().split(f"| {table} | PTX | machine code | because |\n")[1]
+    return behind.split("\n\n")[0].splitlines()[1:]
+
+
 def test_every_difference_stands_on_the_page_with_its_reason() -> None:
-    page = PAGE.read_text()
-    for name, row in DIFFERENT.items():
-        line = f"| `{name}` | {EXPECTED[name]['verdict']} | {row['machine']} | {row['because']} |"
-        assert line in page
-    table = page.split("### Where the two differ")[1].split("\n\n")[2]
-    assert len(table.splitlines()) == len(DIFFERENT) + 2
+    assert lines_of("kernel") == [
+        f"| `{name}` | {EXPECTED[name]['verdict']} | {row['machine']} | {row['because']} |"
+        for name, row in DIFFERENT.items()
+    ]
+    assert lines_of("variant") == [
+        f"| `{row['variant']}` | {row['ptx']} | {row['machine']} | {row['because']} |"
+        for row in VARIANTS
+    ]
+
+
+# ---- the project's own variants -------------------------------------------------------------
+
+SITES = {"producer.publish", "consumer.poll", "producer.store"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["publish_cluster_scope", "no_source_fence", "full_wait-release_by_cluster_peer"],
+)
+def test_a_variant_is_judged_as_its_ptx_or_as_the_table_says(name: str) -> None:
+    made = build(SIGNAL_PUBLISH, SIGNAL_PUBLISH.row(name).variant)
+    lines = {
+        each.line
+        for each in read(made.ptx).instructions
+        if each.region is not None and each.region.site in SITES
+    }
+    read_back = read_cubin(made.cubin)
+
+    def at(op: Op) -> bool:
+        code = read_back.machine_code(op)
+        return code is not None and code.ptx_line in lines
+
+    ptx = inspect_ptx(made.ptx, at=lambda op: op.line in lines).verdict
+    machine = inspect_machine(read_back, at=at).verdict
+    (row,) = [each for each in VARIANTS if each["variant"] == name] or [None]
+    assert (ptx, machine) == ((row["ptx"], row["machine"]) if row else (ptx, ptx))
+    assert ptx is not None

@@ -6,7 +6,7 @@ The cubins are made by NVRTC; those of Triton's files by ptxas where one is foun
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -16,37 +16,24 @@ from machine_corpus import (
     EXPECTED,
     KERNELS,
     SOUND,
+    Change,
     disassembly,
+    module,
     rules,
 )
 
 from sbo_verify.compiled.inspection.binaries import COMPARED, inspect_binary, inspect_machine
 from sbo_verify.compiled.inspection.files import Inspection
 from sbo_verify.compiled.inspection.handoffs import HandOffVerdict
-from sbo_verify.compiled.inspection.machine import MachineModule, module_of
+from sbo_verify.compiled.inspection.machine import module_of
 from sbo_verify.compiled.nvdisasm import Disassembly
-from sbo_verify.compiled.sass import SassFunction, SassInstruction
+from sbo_verify.compiled.sass import SassInstruction
 from sbo_verify.compiled.sass_registers import Access
 from sbo_verify.device.ptxas import assemble, find_ptxas
 
 ORDERED, NOT_ORDERED, CANNOT_TELL = HandOffVerdict
 NOTHING = "nothing found"
 TRITON = [name for name in EXPECTED if name.startswith("triton")]
-
-
-Change = Callable[[list[SassInstruction]], None]
-
-
-def module(name: str, *changes: Change, target: str = "sm_90a") -> MachineModule:
-    """One kernel as PTX, its machine code changed before."""
-    code, facts = disassembly(target)
-    function = code.listing.functions[name]
-    instructions = list(function.instructions)
-    for change in changes:
-        change(instructions)
-    other = SassFunction(name, tuple(instructions), function.labels)
-    listing = replace(code.listing, functions={name: other})
-    return module_of(Disassembly(listing, code.registers), facts)
 
 
 def judged(name: str, *changes: Change, target: str = "sm_90a") -> Inspection:
