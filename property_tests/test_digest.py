@@ -62,6 +62,16 @@ def test_rates_are_summed_by_the_value_of_a_knob() -> None:
     assert found.digests[SOUND].knobs == {}
 
 
+def test_how_the_knobs_were_drawn_is_shown_as_if_it_were_one() -> None:
+    words = ["fresh", "tuned for poll_relaxed", "tuned for no_wait-relaxed"]
+    launches = [launch(CANARY, stale=n, environment=word) for n, word in enumerate(words)]
+    shares = details(launches).digests[CANARY].knobs["drawn"]
+    assert [(each.value, each.launches, each.stale) for each in shares] == [
+        ("fresh", 1, 0),
+        ("tuned", 2, 3),
+    ]
+
+
 def test_a_knob_that_never_changed_or_injects_a_fault_explains_nothing() -> None:
     knobs = [{"noise": "store", "timeout_ms": n, "rounds": n, "withheld_round": n} for n in (1, 2)]
     found = details([launch(CANARY, stale=1, knobs=each) for each in knobs])

@@ -19,6 +19,8 @@ from sbo_verify.record import Launch, LaunchSum, LiveLaunch, RowVerdict, Setting
 
 # Knobs that inject a fault or bound a wait say nothing of the environment.
 NO_ENVIRONMENT = ("withheld_round", "doubled_round", "timeout_ms", "rounds", "rounds_per_graph")
+# How the knobs were drawn, shown as if it were one of them.
+DRAWN = "drawn"
 # The site whose choices are waits, and what is left of a variant without it.
 WAIT_SITE = "drain"
 FEWEST_LAUNCHES = 3
@@ -128,9 +130,15 @@ def _varied(launches: Iterable[Launch]) -> list[str]:
     """The knobs that had more than one value in the run: the others explain no difference."""
     values: dict[str, set[str]] = {}
     for launch in launches:
-        for knob, value in launch.knobs.items():
+        for knob, value in _settings_of(launch).items():
             values.setdefault(knob, set()).add(str(value))
     return [knob for knob, seen in values.items() if len(seen) > 1 and knob not in NO_ENVIRONMENT]
+
+
+def _settings_of(launch: Launch) -> dict[str, Any]:
+    """The launch's knobs, after how they were drawn, whatever they were tuned for."""
+    drawn = launch.environment.partition(" ")[0]
+    return {DRAWN: drawn, **launch.knobs} if drawn else launch.knobs
 
 
 def _digest(row: str, launches: Sequence[Launch], varied: Sequence[str]) -> Digest:
@@ -149,8 +157,9 @@ def _digest(row: str, launches: Sequence[Launch], varied: Sequence[str]) -> Dige
 def _shares(knob: str, launches: Sequence[Launch]) -> list[Share]:
     by_value: dict[Any, list[Launch]] = {}
     for launch in launches:
-        if knob in launch.knobs:
-            by_value.setdefault(launch.knobs[knob], []).append(launch)
+        settings = _settings_of(launch)
+        if knob in settings:
+            by_value.setdefault(settings[knob], []).append(launch)
     return [_share(_word(value), by_value[value]) for value in sorted(by_value, key=_order)]
 
 
