@@ -23,8 +23,12 @@ from sbo_verify.api.reasoning import (
     explain,
     explain_compiled,
     inspect,
+    inspect_machine_code,
+    inspect_source,
     litmus,
 )
+from sbo_verify.compiled.elf import ContainerError
+from sbo_verify.compiled.nvdisasm import DisassemblerError
 from sbo_verify.device.doctor import examine as doctor
 from sbo_verify.device.gpu import NoGpuError
 from sbo_verify.device.nvrtc import ToolchainError
@@ -42,6 +46,8 @@ __all__ = [
     "BesideError",
     "Comparison",
     "Compiled",
+    "ContainerError",
+    "DisassemblerError",
     "Examination",
     "Explanation",
     "Findings",
@@ -63,6 +69,8 @@ __all__ = [
     "explain_compiled",
     "findings_of",
     "inspect",
+    "inspect_machine_code",
+    "inspect_source",
     "litmus",
     "open_run",
     "report",

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sbo_verify.compiled.extraction import Extracted
+from sbo_verify.compiled.inspection.binaries import Part, inspect_binary
 from sbo_verify.compiled.inspection.files import Inspection, inspect_ptx
+from sbo_verify.compiled.inspection.source import Unclobbered, unclobbered
 from sbo_verify.device.build import build
 from sbo_verify.harness.code_model import CodeModel, micro_program, model_of_code
 from sbo_verify.model import (
@@ -108,6 +110,35 @@ def inspect(ptx: str | Path, *, kernel: str | None = None) -> Inspection:
     [('not ordered', 'signal-after-read-wait')]
     """
     return inspect_ptx(ptx.read_text() if isinstance(ptx, Path) else ptx, kernel)
+
+
+def inspect_machine_code(file: bytes | Path, *, kernel: str | None = None) -> list[Part]:
+    """Judge the hand-offs in a cubin, a fatbin, or a host file with fatbins in it, part by part.
+
+    Raises `ContainerError` for a file that is damaged, `DisassemblerError` without nvdisasm.
+
+    >>> from sbo_verify import api
+    >>> from sbo_verify.device.build import build_source
+    >>> source = """extern "C" __global__ void publish(int *tile, int *flag) {
+    ...   tile[threadIdx.x] = 1;
+    ...   if (threadIdx.x == 0) atomicAdd(flag, 1);
+    ... }"""
+    >>> parts = api.inspect_machine_code(build_source("publish", source, {}).cubin)
+    >>> [broken.rule for each in parts[0].inspection.hand_offs for broken in each.broken]
+    ['missing-barrier']
+    """
+    return inspect_binary(file.read_bytes() if isinstance(file, Path) else file, kernel)
+
+
+def inspect_source(source: str | Path) -> list[Unclobbered]:
+    """Inline assembly in CUDA source that orders memory with no "memory" clobber.
+
+    >>> from sbo_verify import api
+    >>> (found,) = api.inspect_source('asm volatile("fence.acq_rel.gpu;");')
+    >>> found.line
+    1
+    """
+    return unclobbered(source.read_text() if isinstance(source, Path) else source)
 
 
 def litmus(file: Path, *, seconds: float = SECONDS) -> LitmusAnswer:
