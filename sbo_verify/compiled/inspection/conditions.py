@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sbo_verify.compiled.inspection.text import Op
 from sbo_verify.compiled.inspection.values import ALL_THREADS, Lanes, Term, Value, Values, stable
 
+# Conditions of conditions are looked into this far.
+DEEPEST = 50
+MOST_PARTS = 16
 OPPOSITE = {"eq": "ne", "lt": "ge", "le": "gt", "lo": "hs", "ls": "hi"}
 _OPPOSITE_OF = {**OPPOSITE, **{b: a for a, b in OPPOSITE.items()}}
 
@@ -43,18 +46,35 @@ class Condition:
         )
 
 
+def _flat(parts: Sequence[Condition]) -> tuple[Condition, ...]:
+    """The parts and theirs, each once and none with parts of its own; a bounded number."""
+    found: dict[tuple[str, bool], Condition] = {}
+    for part in parts:
+        for each in (part, *part.parts_if_true):
+            key = (each.key, each.positive)
+            if len(found) < MOST_PARTS:
+                found.setdefault(key, replace(each, parts_if_true=(), parts_if_false=()))
+    return tuple(found.values())
+
+
 class Conditions:
     """The predicates of a function as conditions."""
 
     def __init__(self, values: Values) -> None:
         self._values = values
         self._known: dict[str, Condition] = {}
+        self._depth = 0
 
     def of(self, register: str) -> Condition:
         """The condition that a predicate register stands for."""
         if register not in self._known:
-            self._known[register] = Condition(register, leaves=frozenset({register}))
+            plain = Condition(register, leaves=frozenset({register}))
+            if self._depth > DEEPEST:
+                return plain
+            self._known[register] = plain
+            self._depth += 1
             self._known[register] = self._read(register)
+            self._depth -= 1
         return self._known[register]
 
     def _read(self, register: str) -> Condition:  # noqa: PLR0911 - one return for each kind
@@ -81,8 +101,11 @@ class Conditions:
                 else (register, frozenset({register}))
             )
             # A part that can change while the whole is remembered would be remembered wrongly.
-            fixed = tuple(each for each in parts if not each.leaves)
-            both = (fixed, ()) if head == "and" else ((), tuple(each.negated() for each in fixed))
+            fixed = [each for each in parts if not each.leaves]
+            if head == "or":
+                fixed = [each.negated() for each in fixed]
+            flat = _flat(fixed)
+            both = (flat, ()) if head == "and" else ((), flat)
             return Condition(key, leaves=leaves, parts_if_true=both[0], parts_if_false=both[1])
         if isinstance(value, Term) and stable(value):
             return Condition(value.text)

@@ -9,6 +9,7 @@ from sbo_verify.compiled.inspection.function import Read
 from sbo_verify.compiled.inspection.handoffs import HandOff, Side
 from sbo_verify.compiled.inspection.joins import JOINING
 from sbo_verify.compiled.inspection.values import defined
+from sbo_verify.compiled.inspection.walker import tests
 from sbo_verify.compiled.inspection.ways import State
 from sbo_verify.vocabulary import Kind
 
@@ -122,12 +123,12 @@ def _may_give_up(read: Read, polls: list[Event]) -> bool:
     """Whether a poll's loop ends for another reason than the signal too."""
     for poll in polls:
         loop = read.graph.loop_of(poll.op) or frozenset[int]()
-        tests = read.events.tested_by[id(poll.op)]
+        found = tests(poll, read.events, read.graph)
         for number in loop:
             block = read.graph.blocks[number]
             leaves = any(each not in loop for each in block.successors)
             guard = block.branch.guard if block.branch else None
-            if leaves and guard and guard[0] not in tests:
+            if leaves and guard and guard[0] not in found:
                 return True
     return False
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from sbo_verify.compiled.inspection.graph import Graph
 from sbo_verify.compiled.inspection.text import Op
-from sbo_verify.compiled.inspection.values import Term, Values, defined, stable
+from sbo_verify.compiled.inspection.values import Values, defined, stable
 from sbo_verify.vocabulary import Instruction, Kind, Order, Space, UnknownInstructionError, parse
 
 
@@ -46,13 +46,27 @@ class Part(StrEnum):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Event:
-    """One instruction with its part; `buffer` is the base of its address, "" where unknown."""
+    """One instruction with its part; `buffer` is the base of its address, "" where unknown.
+
+    A wholly known address is `root`, an expression, and a constant offset.
+    """
 
     op: Op
     part: Part
     instruction: Instruction | None = None
     buffer: str = ""
     address: str = ""
+    root: str = ""
+    offset: int = 0
+
+
+def may_be_one(first: Event, second: Event) -> bool:
+    """Whether two instructions may access the same place."""
+    if "" in {first.buffer, second.buffer}:
+        return True
+    if first.buffer != second.buffer:
+        return False
+    return not first.root or first.root != second.root or first.offset == second.offset
 
 
 @dataclass
@@ -62,10 +76,13 @@ class Events:
     all: list[Event] = field(default_factory=list)
     # Result registers of polls and the predicates that depend on them.
     tested_by: dict[int, frozenset[str]] = field(default_factory=dict)
+    _of: dict[tuple[Part, ...], list[Event]] = field(default_factory=dict)
 
     def of(self, *parts: Part) -> list[Event]:
-        """Those with one of the parts."""
-        return [each for each in self.all if each.part in parts]
+        """Those with one of the parts; what is here by then stays so."""
+        if parts not in self._of:
+            self._of[parts] = [each for each in self.all if each.part in parts]
+        return self._of[parts]
 
 
 # Order nothing that a hand-off could lean on.
@@ -96,16 +113,18 @@ def events_of(
     taint = _Taint(graph, reachable)
     polls = {id(each.op) for each in raw if _is_poll(each, graph, values, taint)}
     polled = {_place(each) for each in raw if id(each.op) in polls}
+    asking = {(each.op.mnemonic, each.op.operands[1:]) for each in raw if id(each.op) in polls}
     buffers = {each.buffer for each in raw if id(each.op) in polls and each.buffer}
     found = Events()
     for each in raw:
         part = each.part
         poll = id(each.op) in polls
-        if poll or (part is Part.READ and _place(each) in polled):
+        again = part is Part.PUBLISH and (each.op.mnemonic, each.op.operands[1:]) in asking
+        if poll or (_place(each) in polled and (part is Part.READ or again)):
             part = Part.POLL
-        elif part is Part.STORE and _one_word(each) and each.buffer in buffers:
+        elif part is Part.STORE and is_word(each) and each.buffer in buffers:
             part = Part.PUBLISH
-        event = Event(each.op, part, each.instruction, each.buffer, each.address)
+        event = replace(each, part=part)
         found.all.append(event)
         if part is Part.POLL:
             found.tested_by[id(each.op)] = taint.of(each.op)
@@ -116,7 +135,8 @@ def _place(event: Event) -> tuple[str, str]:
     return (event.buffer, event.address)
 
 
-def _one_word(event: Event) -> bool:
+def is_word(event: Event) -> bool:
+    """Whether one integer is accessed: a signal, and no vector or floating-point data."""
     return _FLOATS.search(event.op.mnemonic) is None
 
 
@@ -227,14 +247,14 @@ def _known(  # noqa: PLR0911 - one return for each kind
         return None
     shared = instruction.space is Space.SHARED or event.buffer in in_shared
     if shared and part in {Part.STORE, Part.PUBLISH}:
-        return Event(op, Part.SHARED_STORE, instruction, event.buffer, event.address)
+        return replace(event, part=Part.SHARED_STORE)
     if shared and part is Part.READ:
         return None
-    if part is Part.PUBLISH and not _one_word(event):
-        return Event(op, Part.STORE, instruction, event.buffer, event.address)
+    if part is Part.PUBLISH and not is_word(event):
+        return replace(event, part=Part.STORE)
     strong = instruction.order not in {None, Order.WEAK}
-    if part is Part.STORE and strong and _one_word(event):
-        return Event(op, Part.PUBLISH, instruction, event.buffer, event.address)
+    if part is Part.STORE and strong and is_word(event):
+        return replace(event, part=Part.PUBLISH)
     return event
 
 
@@ -245,8 +265,10 @@ def _memory(op: Op, part: Part, instruction: Instruction, values: Values) -> Eve
         return Event(op, part, instruction)
     written = addresses[0]
     found = values.address(written)
-    text = found.text if isinstance(found, Term) and stable(found) else written
-    return Event(op, part, instruction, found.base if found else "", text)
+    if found is None or not stable(found):
+        return Event(op, part, instruction, found.base if found else "", written)
+    root = found.root or found.text
+    return Event(op, part, instruction, found.base, found.text, root, found.offset)
 
 
 def source_buffer(event: Event, values: Values) -> str:
@@ -292,7 +314,7 @@ def _is_poll(  # noqa: PLR0911 - one return for each kind
         return False
     if event.instruction.kind not in {Kind.LOAD, Kind.ATOM, Kind.LOAD_NC}:
         return False
-    if not _one_word(event):
+    if not is_word(event):
         return False
     results = taint.of(event.op)
     if event.instruction.kind is Kind.LOAD and event.instruction.order is Order.ACQUIRE:

@@ -81,15 +81,13 @@ def fence(own: dict[Key, str], seen: dict[SeenKey, str], event: Event) -> None:
     A load at a narrow scope stays what it is: it is not morally strong with another CTA's write.
     """
     instruction = event.instruction
-    if instruction is None or instruction.order not in {Order.ACQ_REL, Order.SC}:
-        return
-    wide = instruction.scope in WIDE
-    after = {
-        "done": "released" if wide else "narrow",
-        "narrow store": "released" if wide else "narrow",
-        "relaxed": "acquired" if wide else "narrow",
-        "volatile": "acquired" if wide else "narrow",
-    }
+    order = instruction.order if instruction is not None else None
+    wide = instruction is not None and instruction.scope in WIDE
+    after: dict[str, str] = {}
+    if order in {Order.RELEASE, Order.ACQ_REL, Order.SC}:
+        after |= dict.fromkeys(("done", "narrow store"), "released" if wide else "narrow")
+    if order in {Order.ACQUIRE, Order.ACQ_REL, Order.SC}:
+        after |= dict.fromkeys(("relaxed", "volatile"), "acquired" if wide else "narrow")
     _change(own, after)
     _change(seen, after)
 

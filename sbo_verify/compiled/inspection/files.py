@@ -9,19 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import partial
 
 from sbo_verify.compiled.inspection.consumer import endless_loops, judge_poll, signals
 from sbo_verify.compiled.inspection.events import Event, Part
 from sbo_verify.compiled.inspection.function import Read, read_function
 from sbo_verify.compiled.inspection.handoffs import HandOff, HandOffVerdict, Side
-from sbo_verify.compiled.inspection.producer import (
-    direct,
-    fenced,
-    judge_publish,
-    judge_sources,
-    judge_unread,
-    publishes,
-    releases,
+from sbo_verify.compiled.inspection.producer import judge_publish, judge_sources, judge_unread
+from sbo_verify.compiled.inspection.signals import (
+    candidates,
+    flags,
+    no_signal,
+    possible_flags,
+    same_signal,
 )
 from sbo_verify.compiled.inspection.text import Function, Module, Op, read_module
 
@@ -82,53 +82,26 @@ def inspect_module(
     harmless = _harmless(module)
     reads = [read_function(module, each, harmless) for each in chosen if each.name not in harmless]
     inspection = Inspection(module, [each.name for each in chosen])
-    candidates = [(read, event, stores) for read in reads for event, stores in publishes(read)]
-    polled = {poll.buffer for read in reads for group in signals(read) for poll in group}
+    reads = [flags(each) for each in reads]
+    found = candidates(reads)
     judged: list[tuple[Event, list[Event]]] = []
     chosen_ops = at or _everywhere
-    for read, event, stores in candidates:
-        if (why := _no_signal(read, event, stores, polled, candidates)) is not None:
-            inspection.not_judged.append((event.op, why))
-        else:
-            judged.append((event, stores))
-            if not chosen_ops(event.op):
-                continue
-            others = [
-                other
-                for owner, other, _ in candidates
-                if owner is read
-                and ("" in {other.buffer, event.buffer} or other.buffer == event.buffer)
-            ]
-            inspection.hand_offs.append(judge_publish(read, event, stores, others))
+    for one in found:
+        if (why := no_signal(one, reads, found)) is not None:
+            inspection.not_judged.append((one.event.op, why))
+            continue
+        judged.append((one.event, one.stores))
+        if chosen_ops(one.event.op):
+            hand_off = judge_publish(
+                one.read, one.event, one.stores, partial(same_signal, one, found)
+            )
+            inspection.hand_offs.append(hand_off)
+    inspection.not_judged += [each for read in reads for each in possible_flags(read)]
     inspection.hand_offs += [each for read in reads for each in judge_sources(read, chosen_ops)]
     inspection.hand_offs += [each for read in reads for each in judge_unread(read)]
     inspection.hand_offs += _polls(reads, judged, chosen_ops)
     inspection.hand_offs += [each for read in reads for each in endless_loops(read)]
     return inspection
-
-
-def _no_signal(
-    read: Read,
-    event: Event,
-    stores: list[Event],
-    polled: set[str],
-    candidates: list[tuple[Read, Event, list[Event]]],
-) -> str | None:
-    """Why a publish is taken for no signal; None where it is one."""
-    strong = releases(event) or fenced(read, event)
-    if strong or not event.buffer or (event.buffer in polled and _near(read, event, stores)):
-        return None
-    if polled - {""} and "" not in polled and event.buffer not in polled:
-        return "a relaxed write to a buffer that no loop of this file polls"
-    others = [other for r, other, near in candidates if r is read and _near(r, other, near)]
-    if not _near(read, event, stores) and others:
-        same = any(other.buffer == event.buffer for other in others)
-        return None if same else "a relaxed write before the tile's store"
-    return None
-
-
-def _near(read: Read, event: Event, stores: list[Event]) -> bool:
-    return any(direct(read, store, event) for store in stores)
 
 
 def _everywhere(_op: Op) -> bool:

@@ -5,20 +5,23 @@ from __future__ import annotations
 from bisect import bisect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from sbo_verify.compiled.inspection.conditions import Conditions
 from sbo_verify.compiled.inspection.events import Event, Events, Part, events_of
+from sbo_verify.compiled.inspection.forgetting import Forgetting
 from sbo_verify.compiled.inspection.graph import Graph, graph_of
 from sbo_verify.compiled.inspection.joins import JOINING, Joins, joins_of
+from sbo_verify.compiled.inspection.lanes import WARP
 from sbo_verify.compiled.inspection.phases import follow_mbarriers
 from sbo_verify.compiled.inspection.text import Function, Module, Op
-from sbo_verify.compiled.inspection.values import ALL_THREADS, WARP, Values
-from sbo_verify.compiled.inspection.walker import Budget, Forgetting, follow, visits
+from sbo_verify.compiled.inspection.values import ALL_THREADS, Values
+from sbo_verify.compiled.inspection.walker import Budget, follow, visits
 from sbo_verify.compiled.inspection.walker import Function as Followed
 from sbo_verify.compiled.inspection.ways import GivenUpError, State, Ways, of_the_cta
 
 ORDERING = {*JOINING, Part.COMMIT, Part.WAIT, Part.FENCE, Part.PROXY_FENCE}
-LEAST_BUDGET = 40_000
+LEAST_BUDGET = 120_000
 
 
 @dataclass
@@ -58,8 +61,19 @@ class Read:
         try:
             ways = follow(self.followed, chosen, (*targets, *others))
         except GivenUpError as error:
-            return replace(self, given_up=str(error))
+            return replace(self, given_up=str(error), ways=Ways())
         return replace(self, ways=ways)
+
+    @cached_property
+    def stores(self) -> list[Event]:
+        """The tile stores, one of those that follow each other."""
+        return self.first_of_each(self.events.of(Part.STORE, Part.BULK_STORE))
+
+    def worth(self, steps: int) -> bool:
+        """Whether the function's budget has that many steps left; they are taken."""
+        budget = self.followed.budget
+        budget.left = max(-1, budget.left - steps)
+        return budget.left >= 0
 
     def behind(self, first: Event, part: Part) -> Read:
         """The states that come from one store to all events of a part."""

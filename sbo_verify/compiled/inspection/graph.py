@@ -35,7 +35,8 @@ class Graph:
     """A function's blocks, entry first; `loops` are its strongly connected sets of blocks.
 
     `ahead` has for each block, as bits, the blocks behind it in one turn: no back edge is taken;
-    `reach` those behind it in any turn. `inner` is the innermost loop around each block.
+    `reach` those behind it in any turn, `origin` those that it is ahead of. `inner` is the
+    innermost loop around each block.
     """
 
     blocks: list[Block]
@@ -43,6 +44,7 @@ class Graph:
     reachable: frozenset[int]
     ahead: list[int]
     reach: list[int]
+    origin: list[int]
     inner: list[frozenset[int] | None]
     home: dict[int, tuple[int, int]]
 
@@ -108,7 +110,11 @@ def graph_of(function: Function) -> Graph:
         for number in loop:
             inner[number] = loop
     reach = _reach(blocks, order, ahead)
-    return Graph(blocks, loops, frozenset(reachable), ahead, reach, inner, home)
+    origin = [0] * len(blocks)
+    for number in reversed(order):
+        for following in forward[number]:
+            origin[following] |= origin[number] | 1 << number
+    return Graph(blocks, loops, frozenset(reachable), ahead, reach, origin, inner, home)
 
 
 def _split(blocks: Sequence[Block]) -> None:

@@ -56,10 +56,9 @@ class HandOff:
         return HandOffVerdict.CANNOT_TELL if self.unknown else HandOffVerdict.ORDERED
 
     def add(self, rule: str, op: Op, cause: Op | None, detail: str = "") -> None:
-        """Note a broken rule once for each pair of instructions."""
-        broken = Broken(rule, op, cause, detail)
-        if broken not in self.broken:
-            self.broken.append(broken)
+        """Note a broken rule at an instruction once, with the first cause of many alike."""
+        if not any((e.rule, e.op, e.detail) == (rule, op, detail) for e in self.broken):
+            self.broken.append(Broken(rule, op, cause, detail))
 
     def doubt(self, why: str) -> None:
         """Note once why nothing can be said."""

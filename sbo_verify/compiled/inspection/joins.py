@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from sbo_verify.compiled.inspection.events import Event, Events, Part
 from sbo_verify.compiled.inspection.facts import Literal
 from sbo_verify.compiled.inspection.graph import Graph
+from sbo_verify.compiled.inspection.lanes import CTA_THREADS, WARP
 from sbo_verify.compiled.inspection.text import Op
 from sbo_verify.compiled.inspection.values import (
     ALL_THREADS,
-    CTA_THREADS,
     PER_THREAD,
-    WARP,
     Lanes,
     Term,
     Value,
@@ -75,30 +75,33 @@ class Joins:
     meetings: dict[int, Meeting] = field(default_factory=dict)
     waits: dict[str, tuple[Event, bool]] = field(default_factory=dict)
     others: list[Event] = field(default_factory=list)
-    waiting: dict[int, Op] = field(default_factory=dict)
+    _crossing: list[tuple[Op, list[Op]]] = field(default_factory=list)
     _beyond: dict[int, list[Op]] = field(default_factory=dict)
 
     def add(self, event: Event, meeting: Meeting) -> None:
         """Note what an instruction that waits is told by."""
         self.meetings[id(event.op)] = meeting
-        self.waiting[id(event.op)] = event.op
+        elsewhere = [
+            each.op
+            for each in meeting.arrivals
+            if each.op is not event.op and not self.graph.before(each.op, event.op)
+        ]
+        if elsewhere and meeting.told:
+            self._crossing.append((event.op, elsewhere))
 
     def beyond(self, first: Op) -> list[Op]:
         """An instruction, and the places of other threads that wait for what follows it."""
         if id(first) not in self._beyond:
             found = [first]
+            left = list(self._crossing)
             for each in found:
-                found += [
-                    self.waiting[wait]
-                    for wait, meeting in self.meetings.items()
-                    if not any(self.waiting[wait] is one for one in found)
-                    and any(
-                        each is arrival.op or self.graph.before(each, arrival.op)
-                        for arrival in meeting.arrivals
-                        if not self.graph.before(arrival.op, self.waiting[wait])
-                    )
-                    and meeting.told
+                met = [
+                    (wait, arrivals)
+                    for wait, arrivals in left
+                    if any(each is one or self.graph.before(each, one) for one in arrivals)
                 ]
+                found += [wait for wait, _ in met]
+                left = [one for one in left if one not in met]
             self._beyond[id(first)] = found
         return self._beyond[id(first)]
 
@@ -206,10 +209,33 @@ class _Sites:
     def mask(self, event: Event, name: object) -> int:
         return self.coming[id(event.op)].mask & self.names[id(event.op)].get(name, 0)
 
-    def apart(self, one: Event, other: Event) -> bool:
-        """Whether no thread comes from one to the other in a turn."""
-        before = self.graph.before
-        return not before(one.op, other.op) and not before(other.op, one.op)
+    @cached_property
+    def blocks(self) -> dict[int, list[Event]]:
+        """The places in each block."""
+        found: dict[int, list[Event]] = {}
+        for each in self.events:
+            found.setdefault(self.graph.home[id(each.op)][0], []).append(each)
+        return found
+
+    @cached_property
+    def bits(self) -> int:
+        """Their blocks, as bits."""
+        return sum(1 << block for block in self.blocks)
+
+    @cached_property
+    def nameless(self) -> bool:
+        """Whether the name at some place is not known."""
+        return any(not names for names in self.names.values())
+
+    def apart(self, site: Event) -> list[Event]:
+        """The places from and to which no thread comes in a turn."""
+        block = self.graph.home[id(site.op)][0]
+        left = self.bits & ~(self.graph.ahead[block] | self.graph.origin[block] | 1 << block)
+        found: list[Event] = []
+        while left:
+            found += self.blocks[left.bit_length() - 1]
+            left ^= 1 << (left.bit_length() - 1)
+        return found
 
 
 def _cta_barriers(
@@ -243,23 +269,16 @@ def _cta_barriers(
 
 def _arrivals(sites: _Sites, site: Event, name: object, count: int) -> list[Event] | None:
     """The places whose threads a barrier waits for; None where they are not as many."""
-    near, far = [site], []
-    together = sites.mask(site, name)
-    for other in sites.events:
-        if other is site:
-            continue
-        if not sites.names[id(other.op)]:
-            return None
-        if not sites.mask(other, name):
-            continue
-        if sites.apart(site, other):
-            near.append(other)
-            together |= sites.mask(other, name)
-        else:
-            far.append(other)
+    if sites.nameless:
+        return None
+    near = [site, *(each for each in sites.apart(site) if sites.mask(each, name))]
+    together = 0
+    for each in near:
+        together |= sites.mask(each, name)
     wanted = count or sites.threads.bit_count()
-    for other in far:
-        if together.bit_count() < wanted and not sites.mask(other, name) & together:
+    for other in sites.events if together.bit_count() < wanted else ():
+        mask = sites.mask(other, name)
+        if together.bit_count() < wanted and mask and not mask & together:
             near.append(other)
             together |= sites.mask(other, name)
     elected = any(sites.coming[id(each.op)].elected for each in near)

@@ -15,7 +15,7 @@ from sbo_verify.compiled.inspection.events import Event, Events, Part
 from sbo_verify.compiled.inspection.graph import Graph
 from sbo_verify.compiled.inspection.joins import WARPS, Coming, Joins, Meeting
 from sbo_verify.compiled.inspection.text import Op
-from sbo_verify.compiled.inspection.values import ALL_THREADS, Values, stable, uniform
+from sbo_verify.compiled.inspection.values import ALL_THREADS, Values, uniform
 from sbo_verify.vocabulary import Order
 
 # One mbarrier: what its address is computed from, and the offset in it.
@@ -37,11 +37,7 @@ class _Phases:
         return self.joins.graph
 
     def address(self, event: Event) -> _Object | None:
-        operand = next((each for each in event.op.operands if each.startswith("[")), "")
-        found = self.values.address(operand)
-        if found is None or not stable(found) or not found.base:
-            return None
-        return (found.root or found.text, found.offset)
+        return (event.root, event.offset) if event.root and event.buffer else None
 
     def threads(self, event: Event) -> int | None:
         """How many arrivals one phase can get here, None if that is not known."""

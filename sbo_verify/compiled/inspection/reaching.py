@@ -131,9 +131,8 @@ def _renamed_writes(ops: list[Op], writes: _Writes, alone: set[int]) -> Iterator
         if not own:
             yield op
             continue
-        target = _NAME.sub(
-            lambda match, own=own: own.get(match.group(), match.group()), op.operands[0]
-        )
+        parts = re.split(rf"({_NAME.pattern})", op.operands[0])
+        target = "".join(own.get(part, part) for part in parts)
         yield replace(op, operands=(target, *op.operands[1:]))
         for name, new in own.items():
             yield Op(op.line, "mov.b32", (name, new), None, op.loc, -1)

@@ -48,6 +48,7 @@ LONGEST_TEXT = 200
 _PENDING = Term("pending")
 _ABSENT = Term("absent")
 _NUMBER = re.compile(r"[-+]?(?:0[xX][0-9a-fA-F]+|\d+)U?")
+_BITS = re.compile(r"[usbf](8|16|32|64)$")
 _REGISTER = re.compile(r"[%A-Za-z_$][\w$.']*")
 _ADDRESS = re.compile(r"\[\s*([%\w$'.]+|\d+)\s*(?:\+\s*(-?(?:0[xX][0-9a-fA-F]+|\d+)))?\s*\]")
 _STABLE_SPECIAL = (
@@ -178,7 +179,7 @@ class Values:
     def _computed(self, op: Op, name: str) -> Value:
         head, *words = op.mnemonic.split(".")
         if head == "ld":
-            return self._parameter(op) if "param" in words or "const" in words else None
+            return self._parameter(op, name) if "param" in words or "const" in words else None
         if head not in _PURE or not op.operands:
             return None
         inputs = [self._peek(each) for each in op.operands[1:]]
@@ -210,15 +211,19 @@ class Values:
         text = _shortened(",".join(_text(each) for each in inputs))
         return Term(f"{op.mnemonic}({text})", _base(head, inputs))
 
-    def _parameter(self, op: Op) -> Value:
+    def _parameter(self, op: Op, name: str) -> Value:
+        """A kernel parameter, or one of several that a vector load takes together."""
         match = _ADDRESS.fullmatch(op.operands[1]) if len(op.operands) > 1 else None
-        if match is None or op.operands[0].startswith("{"):
+        inner = self._peek(match[1]) if match is not None else None
+        if match is None or not isinstance(inner, Term):
             return None
-        inner = self._peek(match[1])
-        if not isinstance(inner, Term):
+        bits = _BITS.search(op.mnemonic)
+        names = op.operands[0].strip("{}").replace(" ", "").split(",")
+        if name not in names or bits is None:
             return None
-        text = f"param {inner.text}+{match[2] or 0}"
-        return Term(text, base=text if op.mnemonic.endswith("64") else "")
+        step = names.index(name) * int(bits[1]) // 8
+        text = f"param {_plus(inner, _number(match[2] or '0') + step).text}"
+        return Term(text, base=text if bits[1] == "64" else "")
 
     def _based(self, head: str, op: Op, inputs: Sequence[Value]) -> Value:
         """An address with an unknown offset still belongs to its buffer; its text is unknown."""

@@ -21,10 +21,10 @@ from sbo_verify.compiled.inspection.facts import (
     strength,
     wait,
 )
+from sbo_verify.compiled.inspection.forgetting import Forgetting
 from sbo_verify.compiled.inspection.graph import Graph
 from sbo_verify.compiled.inspection.joins import Joins
 from sbo_verify.compiled.inspection.text import Op
-from sbo_verify.compiled.inspection.values import defined
 from sbo_verify.compiled.inspection.ways import (
     GivenUpError,
     State,
@@ -48,36 +48,15 @@ class Budget:
 
     left: int
 
-    def spend(self) -> None:
-        """One block entered with one state.
+    def spend(self, steps: int = 1) -> None:
+        """One block entered with one state is a step.
 
         Raises `GivenUpError` when nothing is left.
         """
-        self.left -= 1
+        self.left -= steps
         if self.left < 0:
             message = "the function has more ways than are followed"
             raise GivenUpError(message)
-
-
-class Forgetting:
-    """For each block, the instructions that change what conditions are read from."""
-
-    def __init__(self, graph: Graph, conditions: Conditions) -> None:
-        guards = {
-            op.guard[0]
-            for block in graph.blocks
-            for op in (*block.ops, *([block.branch] if block.branch else []))
-            if op.guard
-        }
-        leaves = {leaf for name in guards for leaf in conditions.of(name).leaves}
-        self.blocks = [
-            [
-                (index, op, changed)
-                for index, op in enumerate(block.ops)
-                if (changed := leaves.intersection(defined(op)))
-            ]
-            for block in graph.blocks
-        ]
 
 
 @dataclass(frozen=True)
@@ -97,6 +76,7 @@ def follow(function: Function, events: Events, targets: Iterable[Event] | None =
 
     Raises `GivenUpError` for a function with too many ways or barriers that never settle.
     """
+    function.budget.spend(1 + len(events.all) // 8)
     walker = _Walker(function, events, targets)
     for _ in range(MOST_ROUNDS):
         ways = walker.walk()
@@ -140,23 +120,18 @@ class _Walker:
     def _leading(self, targets: Iterable[Event]) -> int:
         """The blocks, as bits, from which a target can be reached, or an arrival that tells."""
         graph = self._graph
-        aims = {graph.home[id(each.op)][0] for each in targets}
+        aims = _bits(graph.home[id(each.op)][0] for each in targets)
         pending = dict(self._meetings)
         grown = True
         while grown:
             grown = False
             for op, meeting in list(pending.items()):
                 block = graph.home[op][0]
-                if any(block == aim or graph.reach[block] >> aim & 1 for aim in aims):
-                    aims |= {graph.home[id(each.op)][0] for each in meeting.arrivals}
+                if (graph.reach[block] | 1 << block) & aims:
+                    aims |= _bits(graph.home[id(each.op)][0] for each in meeting.arrivals)
                     del pending[op]
                     grown = True
-        bits = sum(1 << aim for aim in aims)
-        return sum(
-            1 << number
-            for number in graph.reachable
-            if bits >> number & 1 or graph.reach[number] & bits
-        )
+        return _bits(n for n in graph.reachable if (graph.reach[n] | 1 << n) & aims)
 
     def _places(self) -> list[list[tuple[Op, frozenset[str]]]]:
         """For each block, the instructions that change a state."""
@@ -215,7 +190,8 @@ class _Walker:
             if block.following is not None:
                 ends.append((block.following, yes.negated(), not wanted))
             for target, holds, value in ends:
-                if (assumed := assume(each, holds)) is not None:
+                assumed = assume(each, holds, self._function.forgetting.once)
+                if assumed is not None:
                     for new in self._answered(register, assumed, value=value):
                         yield target, self._decided(number, target, register, new)
 
@@ -229,6 +205,9 @@ class _Walker:
 
     def _decided(self, number: int, target: int, register: str, state: State) -> State:
         """A conditional branch: it may leave a poll's loop for another reason than the signal."""
+        if dead := self._function.forgetting.dead(number, target):
+            kept = frozenset(each for each in state.literals if each[0] not in dead)
+            state = replace(state, literals=kept)
         if not self._polls:
             return self._crossed(number, target, state)
         own = {key: word for key, word in state.own.items() if key[0] != "t"}
@@ -238,9 +217,10 @@ class _Walker:
         return self._crossed(number, target, replace(state, own=own))
 
     def _exits(self, number: int, target: int) -> Iterator[tuple[int, frozenset[str]]]:
+        """The polls whose loop ends here, with what depends on them or others of their signal."""
         for each, loop in self._polls:
             if loop is not None and number in loop and target not in loop:
-                yield each.op.place, self._events.tested_by[id(each.op)]
+                yield each.op.place, tests(each, self._events, self._graph)
 
     def _crossed(self, number: int, target: int, state: State) -> State:
         """Over a back edge, what others did in this turn becomes what they did in the last one."""
@@ -370,6 +350,24 @@ class _Walker:
         news = new != self._summaries
         self._summaries = new
         return news
+
+
+def tests(poll: Event, events: Events, graph: Graph) -> frozenset[str]:
+    """The registers that depend on a poll, or on another of its signal in its loop."""
+    loop = graph.loop_of(poll.op)
+    found = events.tested_by[id(poll.op)]
+    for each in events.of(Part.POLL):
+        same = (each.buffer or each.address) == (poll.buffer or poll.address)
+        if same and graph.loop_of(each.op) == loop:
+            found |= events.tested_by[id(each.op)]
+    return found
+
+
+def _bits(numbers: Iterable[int]) -> int:
+    found = 0
+    for number in numbers:
+        found |= 1 << number
+    return found
 
 
 def _within(states: list[State], group: int) -> list[State]:

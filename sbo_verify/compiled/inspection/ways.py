@@ -7,7 +7,7 @@ conditions that it holds for. What a meeting tells is the worst that any arrivin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sbo_verify.compiled.inspection.conditions import Condition
@@ -44,6 +44,7 @@ class Ways:
     """The states before each event, and the threads that execute it, by its instruction."""
 
     at: dict[int, list[State]] = field(default_factory=dict)
+    _coming: dict[int, Coming] = field(default_factory=dict)
 
     def states(self, event: Event) -> list[State]:
         """The states in which threads come to an event."""
@@ -51,22 +52,23 @@ class Ways:
 
     def mask(self, event: Event) -> int:
         """The threads that may execute it."""
-        mask = 0
-        for state in self.states(event):
-            mask |= state.mask
-        return mask
+        return self.coming(event).mask
 
     def literals(self, event: Event) -> frozenset[Literal]:
         """The conditions under which alone it is executed."""
-        states = self.states(event)
-        common = states[0].literals if states else frozenset[Literal]()
-        for state in states:
-            common &= state.literals
-        return common
+        return self.coming(event).literals
 
     def coming(self, event: Event) -> Coming:
         """Both of these."""
-        return Coming(self.mask(event), self.literals(event))
+        if id(event.op) not in self._coming:
+            states = self.states(event)
+            mask = 0
+            common = states[0].literals if states else frozenset[Literal]()
+            for state in states:
+                mask |= state.mask
+                common &= state.literals
+            self._coming[id(event.op)] = Coming(mask, common)
+        return self._coming[id(event.op)]
 
 
 def summary(
@@ -192,8 +194,11 @@ def _spoken_for(state: State, key: Key, come: Coming, executed: Coming) -> int:
     return speaks
 
 
-def assume(state: State, condition: Condition) -> State | None:
-    """The state of the threads for which a condition holds; None where it can hold for none."""
+def assume(state: State, condition: Condition, once: Collection[str] = frozenset()) -> State | None:
+    """The state of the threads for which a condition holds; None where it can hold for none.
+
+    Conditions of `once` are asked for once only, and are not remembered.
+    """
     mask, literals = state.mask, state.literals
     pending = [condition]
     while pending:
@@ -205,7 +210,8 @@ def assume(state: State, condition: Condition) -> State | None:
             continue
         if (each.key, not each.positive, each.leaves) in literals:
             return None
-        literals |= {(each.key, each.positive, each.leaves)}
+        if each.key not in once:
+            literals |= {(each.key, each.positive, each.leaves)}
         pending.extend(each.parts_if_true)
     if mask == state.mask and literals == state.literals:
         return state
