@@ -30,8 +30,10 @@ FAULTS = {
     "job ended by its runner",
     "clock steps",
     "GPU vanishes",
+    "others' load on the GPU",
     "soak interrupted",
 }
+# The same with a real one.
 ON_GPU = {"kernel faults", "kernel never ends", "out of GPU memory", "others' load on the GPU"}
 
 
@@ -46,17 +48,15 @@ def complaints(record: dict[str, Any], wanted: set[str]) -> list[str]:
     found = [f"not tried: {name}" for name in sorted(wanted - {each["fault"] for each in tried})]
     found += [f"{each['how']}: {each['lost']} lost" for each in tried if each["lost"]]
     found += [
-        f"{each['how']}: no record was there to be lost"
-        for each in tried
-        if not each["before"] and "memory is taken" not in each["how"]
+        f"{each['how']}: no record was there to be lost" for each in tried if not each["before"]
     ]
     if record["dirty"] or not record["commit"]:
         found.append("no commit names the code")
     return found
 
 
-def test_there_is_a_record_of_each_kind_of_machine() -> None:
-    assert {bool(loaded(path)["machine"]["gpu"]) for path in RECORDS} == {True, False}
+def test_there_is_a_record_without_a_gpu() -> None:
+    assert any(not loaded(path)["machine"]["gpu"] for path in RECORDS)
 
 
 @pytest.mark.parametrize("path", RECORDS, ids=[path.parent.name for path in RECORDS])
