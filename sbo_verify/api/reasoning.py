@@ -119,10 +119,8 @@ def inspect_machine_code(file: bytes | Path, *, kernel: str | None = None) -> li
 
     >>> from sbo_verify import api
     >>> from sbo_verify.device.build import build_source
-    >>> source = """extern "C" __global__ void publish(int *tile, int *flag) {
-    ...   tile[threadIdx.x] = 1;
-    ...   if (threadIdx.x == 0) atomicAdd(flag, 1);
-    ... }"""
+    >>> body = "tile[threadIdx.x] = 1; if (threadIdx.x == 0) atomicAdd(flag, 1);"
+    >>> source = f'extern "C" __global__ void publish(int *tile, int *flag) {{ {body} }}'
     >>> parts = api.inspect_machine_code(build_source("publish", source, {}).cubin)
     >>> [broken.rule for each in parts[0].inspection.hand_offs for broken in each.broken]
     ['missing-barrier']
