@@ -49,7 +49,7 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[Shot]:
 
 def kernel() -> Any:  # noqa: ANN401 - a kernel without a GPU
     """A kernel with an arena of the real one's attributes."""
-    made = cast("MicroKernel", object.__new__(MicroKernel))
+    made = object.__new__(MicroKernel)
     made.arena = cast("Arena", SimpleNamespace(_tiles="tiles", raise_stop=Arena.raise_stop))
     return made
 

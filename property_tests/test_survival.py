@@ -9,13 +9,14 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
-from forked_programs import CANARY, SOUND, Programs, serving
+from forked_programs import CANARY, ROOT, SOUND, Programs, serving
 from steady_bench import FAULT, GPUS, NO_ROOM, PACE, STALE
 from tried import (
     PROPERTY,
@@ -260,6 +261,30 @@ def counted(words: list[str]) -> str:
 def test_a_lost_record_would_be_counted() -> None:
     assert missing([b"a", b"b", b"b"], [b"b", b"c"]) == 1
     assert missing([], [b"a"]) == 0
+
+
+IGNORED = """
+import os, signal
+from sbo_verify.harness.termination import endings_as_interrupts
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+try:
+    with endings_as_interrupts():
+        os.kill(os.getpid(), signal.SIGHUP)
+        print("went on", flush=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_what_the_caller_ignores_stays_ignored_and_what_ended_a_process_does_again() -> None:
+    """As under nohup; and a caller of `main` gets its signals back."""
+    done = subprocess.run(  # noqa: S603 - this interpreter, on the text above
+        [sys.executable, "-c", IGNORED], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split("\n") == ["went on", "interrupted", ""]
+    assert done.returncode == -signal.SIGTERM
 
 
 # ---- the end of a process --------------------------------------------------------------------

@@ -47,7 +47,9 @@ def test_a_soak_goes_on_where_it_was(
     resumed = programs.start("soak", "--resume", str(run.path)).wait()
     outcome = outcome_of(run)
     failed = told.startswith("failed")
-    assert resumed == (UNKNOWN if failed else PASS), (programs.folder / "said").read_text()
+    said = (programs.folder / "said").read_text()
+    assert resumed == (UNKNOWN if failed else PASS), said
+    assert "launches by 2 process(es) in 1.2 s of GPU time; memory " in said
     told_launches = sum(getattr(each, "launches", 1) for each in run.launches())
     made = [f for f in run.raw().footprints if f.process == 2]
     assert made[0].launches >= launches

@@ -33,7 +33,7 @@ from sbo_verify.device.micro_kernel import GpuLostError, GpuMemoryError
 from sbo_verify.harness.examination import SEED_BITS
 from sbo_verify.harness.judgement import judge_run
 from sbo_verify.harness.session import Plan, choose_rows, conclude, settings_of
-from sbo_verify.harness.soak import Soak, is_complete
+from sbo_verify.harness.soak import Soak, is_complete, taken
 from sbo_verify.harness.stressed_kernels import (
     bench_for,
     knobs_of,
@@ -46,7 +46,7 @@ from sbo_verify.harness.summing import SumError, differences, evidence_of_sum
 from sbo_verify.record import Launch, Settings
 from sbo_verify.report.outline import Findings
 from sbo_verify.report.progress import Bar, Progress
-from sbo_verify.store import DiskError, Run, StoreError
+from sbo_verify.store import DiskError, Run
 from sbo_verify.verdict import ExitCode
 
 HOUR_SECONDS = 3600.0
@@ -110,13 +110,14 @@ def soak_command(**options: Any) -> int:  # noqa: ANN401 - click passes options 
             progress.say("no commit names this code: the run can be neither resumed nor added up")
         with progress.bar("soak", BAR_STEPS) as bar:
             ended = _soak(run, plan, gpu, bar)
+        progress.say(taken(run))
         if ended:
             progress.say(f"{ended}; go on with: sbo-verify soak --resume {run.path}")
     _, summary = conclude(run, plan.protocol, interrupted=bool(ended))
     print_findings(findings_of(run), "json" if options["as_json"] else "terminal")
     if incomplete := is_complete(run):
         message = f"the launches on disk are not each exactly once: {'; '.join(incomplete)}"
-        raise StoreError(message)
+        raise DiskError(message)
     return ExitCode(summary.exit_code)
 
 

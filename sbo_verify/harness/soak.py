@@ -33,7 +33,8 @@ from sbo_verify.record import Footprint, Launch
 from sbo_verify.store import RAW_FILE, DiskError, Run
 from sbo_verify.verdict import CodeVerdict
 
-FOLD_BYTES = 4 << 20
+MIB = 1 << 20
+FOLD_BYTES = 4 * MIB
 # A sound row's turn is so many seconds of GPU time, or such a part of a short soak.
 TURN_SECONDS = 2.0
 TURNS = 100
@@ -196,6 +197,20 @@ def resident_bytes() -> int:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def taken(run: Run) -> str:
+    """What the soak took of the machine, in a sentence, by its footprints."""
+    marks = run.raw().footprints
+    if not marks:
+        return "nothing was launched"
+    memory = [each.rss_bytes / MIB for each in marks]
+    most = max(each.raw_bytes for each in marks) / MIB
+    return (
+        f"{marks[-1].launches:,} launches by {marks[-1].process} process(es) in "
+        f"{marks[-1].gpu_seconds:.1f} s of GPU time; memory {min(memory):.0f} to "
+        f"{max(memory):.0f} MiB, raw.jsonl at most {most:.1f} MiB"
+    )
 
 
 def is_complete(run: Run) -> list[str]:
