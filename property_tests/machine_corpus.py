@@ -41,9 +41,11 @@ def cubin(*options: str, target: str = "sm_90a") -> bytes:
 
 
 @cache
-def disassembly(target: str = "sm_90a") -> tuple[Disassembly, dict[str, KernelFacts]]:
+def disassembly(
+    target: str = "sm_90a", *options: str
+) -> tuple[Disassembly, dict[str, KernelFacts]]:
     """Their machine code, and what the cubin says of each."""
-    content = cubin(target=target)
+    content = cubin(*options, target=target)
     code = disassemble_with_registers(content)
     elf = read_elf(content)
     return code, {name: kernel_facts(elf, name) for name in code.listing.functions}
@@ -57,9 +59,9 @@ def rules(inspection: Inspection) -> set[str]:
 Change = Callable[[list[SassInstruction]], None]
 
 
-def module(name: str, *changes: Change, target: str = "sm_90a") -> MachineModule:
+def module(name: str, *changes: Change, build: tuple[str, ...] = ("sm_90a",)) -> MachineModule:
     """One kernel as PTX, its machine code changed before."""
-    code, facts = disassembly(target)
+    code, facts = disassembly(*build)
     function = code.listing.functions[name]
     instructions = list(function.instructions)
     for change in changes:

@@ -36,8 +36,8 @@ NOTHING = "nothing found"
 TRITON = [name for name in EXPECTED if name.startswith("triton")]
 
 
-def judged(name: str, *changes: Change, target: str = "sm_90a") -> Inspection:
-    return inspect_machine(module(name, *changes, target=target))
+def judged(name: str, *changes: Change, build: tuple[str, ...] = ("sm_90a",)) -> Inspection:
+    return inspect_machine(module(name, *changes, build=build))
 
 
 def place(instructions: list[SassInstruction], opcode: str, number: int = 0) -> int:
@@ -82,12 +82,20 @@ def test_what_differs_differs() -> None:
         assert row["because"]
 
 
-def test_no_machine_code_is_called_ordered_unless_its_ptx_is_or_the_table_says_why() -> None:
-    for target in ("sm_90a", "sm_100a"):
-        for name in KERNELS:
-            if judged(name, target=target).verdict is ORDERED:
-                said = DIFFERENT.get(name, {}).get("machine", EXPECTED[name]["verdict"])
-                assert said == ORDERED, (target, name)
+BUILDS = [("sm_90a",), ("sm_90a", "--ptxas-options=-O0"), ("sm_100a",)]
+
+
+@pytest.mark.parametrize("build", BUILDS, ids=" ".join)
+def test_no_build_is_called_ordered_unless_its_ptx_is_or_the_table_says_why(
+    build: tuple[str, ...],
+) -> None:
+    verdicts = {name: judged(name, build=build).verdict for name in KERNELS}
+    for name, verdict in verdicts.items():
+        if verdict is ORDERED:
+            said = DIFFERENT.get(name, {}).get("machine", EXPECTED[name]["verdict"])
+            assert said == ORDERED, name
+    told = [name for name, verdict in verdicts.items() if verdict in {ORDERED, NOT_ORDERED}]
+    assert len(told) >= 0.9 * len(KERNELS)
 
 
 @pytest.mark.parametrize("name", TRITON)

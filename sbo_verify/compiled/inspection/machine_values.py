@@ -34,7 +34,7 @@ SHARED_MEMORY = "shared_memory"
 _REGISTER = re.compile(r"U?[RP](?:\d+|Z|T)")
 PREDICATE = re.compile(r"!?U?P(?:\d+|T|R)(?:\.B\d)?")
 _NUMBER = re.compile(r"-?(?:0x[0-9a-f]+|\d+)")
-_CONSTANT = re.compile(r"(-?)c\[0x0\]\[(0x[0-9a-f]+|U?RZ)\]")
+_CONSTANT = re.compile(r"(-?)c\[0x0\]\[((?:U?R\d+\+)?0x[0-9a-f]+|U?R\d+|U?RZ)\]")
 _ADDRESS = re.compile(r"(?:g?desc\[[^\]]*\])?\[([^\]]*)\]")
 _SPECIAL = {
     **{f"SR_TID.{each}": f"%tid.{each.lower()}" for each in "XYZ"},
@@ -152,12 +152,30 @@ class Translator:
 
         What lies before the parameters is the driver's: descriptors and the shape of the launch.
         """
-        bank, offset = self.facts.bank, 0 if place.endswith("RZ") else int(place, 0)
+        bank, offset = self.facts.bank, self._offset(place)
         if bank in _SHAPE and not wide and (name := _SHAPE[bank].get(offset)) is not None:
             return "mov.u32", (name,)
         inside = bank is not None and offset >= bank
         pointer = inside and (wide or (offset - (bank or 0), 8) in self.facts.parameters)
         return "ld.param.u64" if pointer else "ld.param.u32", (f"[constants+{offset}]",)
+
+    def _offset(self, place: str) -> int:
+        """The offset in a constant bank: a number, and a register where that holds a known one."""
+        offset = 0
+        for part in place.split("+"):
+            if _NUMBER.fullmatch(part):
+                offset += int(part, 0)
+            elif part not in {"RZ", "URZ"}:
+                offset += self._number(part)
+        return offset
+
+    def _number(self, register: str) -> int:
+        index = self.names.assigned_by(self.index, register)
+        if index is not None and self.names.instruction(index).words[0] in {"MOV", "UMOV"}:
+            held = split_operands(self.names.instruction(index).operands)[-1]
+            if _NUMBER.fullmatch(held) or held in {"RZ", "URZ"}:
+                return 0 if held in {"RZ", "URZ"} else int(held, 0)
+        raise NotFollowedError(register)
 
     def address(self, operand: str) -> str:
         """An address operand with one register and a number, as PTX has it."""
