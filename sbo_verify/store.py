@@ -243,7 +243,11 @@ class Run:
     @property
     def losses(self) -> list[str]:
         """What is known to be lost of this run's records, in sentences; none of a whole run."""
-        lost = [str(line) for line in self.torn_lines]
+        return self.losses_by(self.torn_lines)
+
+    def losses_by(self, torn_lines: Sequence[TornLine]) -> list[str]:
+        """The same for who has read the records already."""
+        lost = [str(line) for line in torn_lines]
         if disk.has_lost(self.path):
             lost.append("the disk was full, and a record could not be kept")
         return lost

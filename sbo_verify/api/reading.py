@@ -132,7 +132,7 @@ def findings_of(run: Run) -> Findings:
         model_readings=raw.model_readings,
         verdicts=verdicts,
         summary=summary,
-        torn_lines=run.losses,
+        torn_lines=run.losses_by(raw.torn_lines),
         details=details_of(protocol, settings, raw.launches, verdicts),
         power=told(settings, verdicts, raw.launches),
     )

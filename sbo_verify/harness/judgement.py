@@ -87,7 +87,7 @@ class Evidence:
             launches=raw.launches,
             finished=(finished or datetime.now(UTC)).isoformat(timespec="seconds"),
             model_answers=_answers(raw.model_readings) if model_answers is None else model_answers,
-            torn_lines=run.losses,
+            torn_lines=run.losses_by(raw.torn_lines),
             interrupted=interrupted,
         )
 
