@@ -40,6 +40,13 @@ def test_the_launch_that_told_is_repeated() -> None:
             0,
             f"sbo-verify run --variants {SOUND} --knob noise=store --knob tile_bytes=4096 --seed 7",
         ),
+        # A run that is older than the record of its knobs has them in its command.
+        (
+            "sbo-verify stress --kernel gemm --knob n=8 --knob k=9 --out runs",
+            {"kernel": GEMM},
+            0,
+            f"sbo-verify stress --variants {SOUND} --kernel gemm --knob n=8 --knob k=9 --seed 7",
+        ),
         (
             "sbo-verify stress --knob noise=store",
             {"knobs": {"noise": "store"}},

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from html_page import Page
-from recorded_reports import RUNS, findings_reported
+from recorded_reports import REPORTS, RUNS, findings_reported
 from written_runs import code_reading, launch, settings
 
 from sbo_verify.api import findings_of
@@ -19,6 +21,7 @@ from sbo_verify.report.html import html_text
 from sbo_verify.report.outline import Findings, outline
 from sbo_verify.report.pages import pages, picture_of
 from sbo_verify.store import Run
+from sbo_verify.vocabulary import Kind, Order
 
 SOUND, CANARY, LUCKY = "full_wait-atom_release", "no_wait-relaxed", "read_wait-release"
 ROWS = (SOUND, CANARY, LUCKY)
@@ -176,3 +179,55 @@ def test_a_recorded_page_is_what_its_records_give(path: Path) -> None:
     text = (path / "report.html").read_text()
     assert text == html_text(findings_reported(path))
     assert len(text.encode()) < 1_500_000
+
+
+MACHINE_ORDERS = {
+    "MEMBAR",
+    "FENCE",
+    "DEPBAR",
+    "CCTL",
+    "BAR",
+    "UCGABAR_ARV",
+    "UCGABAR_WAIT",
+    "SYNCS",
+}
+PTX_ORDERS = {
+    Kind.FENCE,
+    Kind.PROXY_FENCE,
+    Kind.CTA_BARRIER,
+    Kind.CTA_BARRIER_RED,
+    Kind.WARP_BARRIER,
+    Kind.CLUSTER_ARRIVE,
+    Kind.CLUSTER_WAIT,
+    Kind.WAIT_GROUP,
+    Kind.MBARRIER_WAIT,
+}
+STRONG = {Order.ACQUIRE, Order.RELEASE, Order.ACQ_REL, Order.SC}
+
+
+def test_the_words_that_order_are_marked_and_no_others(findings: Findings) -> None:
+    """Of every word that any release of ptxas made, and of every instruction of the catalogue."""
+    matrix = json.loads((REPORTS / "toolchains-2026-11-24" / "matrix.json").read_text())
+    machine = {word for steps in matrix["skeletons"] for _, words in steps for word in words}
+    ptx = {
+        instruction
+        for row in SIGNAL_PUBLISH
+        for step in SIGNAL_PUBLISH.steps(row.variant)
+        for instruction in step.instructions
+    }
+    reading = code_reading(
+        SOUND,
+        skeleton=[("all", [str(each) for each in ptx])],
+        machine="kept",
+        machine_skeleton=[("all", sorted(machine))],
+    )
+    found = pages(replace(findings, code_readings=[reading]))
+    [page] = [each for each in found if each.skeleton]
+    assert dict(page.skeleton[0][1]) == {
+        str(each): each.kind in PTX_ORDERS or each.order in STRONG for each in ptx
+    }
+    marked = {word for word, orders in page.machine_skeleton[0][1] if orders}
+    assert marked == {
+        word for word in machine if re.split(r"[. ]", word.lstrip("@"))[0] in MACHINE_ORDERS
+    }
+    assert any(word.startswith("@") for word in marked)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from itertools import pairwise
 
 from sbo_verify.record import MICRO, Launch, Settings
 
@@ -24,7 +25,7 @@ def repeat_command(settings: Settings, launches: Sequence[Launch], row: str) -> 
     if settings.producer:
         which += f" --producer {shlex.quote(settings.producer)}"
     # Without the knobs that were fixed, others would be drawn.
-    which += "".join(f" --knob {name}={value}" for name, value in settings.knobs.items())
+    which += "".join(f" --knob {name}={value}" for name, value in fixed_knobs(settings).items())
     telling = [each for each in launches if each.row == row and (each.stale_tiles or each.fault)]
     if telling:
         return f"sbo-verify replay {row}{which} --seed {seed} --index {telling[0].index}"
@@ -32,3 +33,11 @@ def repeat_command(settings: Settings, launches: Sequence[Launch], row: str) -> 
         return f"{GATE} --seed {seed} --variants {row} --require-gpu"
     asked = "stress" if settings.silicon or settings.kernel != MICRO else "run"
     return f"sbo-verify {asked} --variants {row}{which} --seed {seed}"
+
+
+def fixed_knobs(settings: Settings) -> dict[str, str]:
+    """The knobs that were not drawn, as text; runs that are older have them in their command."""
+    if settings.knobs:
+        return settings.knobs
+    given = (after for word, after in pairwise(settings.command.split()) if word == "--knob")
+    return {name: value for name, _, value in (each.partition("=") for each in given)}

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import pairwise
 from typing import Any
 
 from sbo_verify.harness.beside import Beside
@@ -22,6 +21,7 @@ from sbo_verify.harness.comparison_figures import (
 )
 from sbo_verify.harness.verdict_changes import WordChange, word_changes
 from sbo_verify.record import CodeReading, Launch, RowVerdict, Settings, Summary
+from sbo_verify.repeat import fixed_knobs
 from sbo_verify.verdict import Outcome, exit_code, worst
 
 LEVEL = 0.05
@@ -171,7 +171,7 @@ def _circumstances(before: Settings, after: Settings) -> list[tuple[str, str, st
         ("producer", before.producer or "own", after.producer or "own"),
         ("seed", str(before.seed), str(after.seed)),
         ("command", before.command, after.command),
-        ("fixed knobs", fixed_knobs(before), fixed_knobs(after)),
+        ("fixed knobs", _fixed(before), _fixed(after)),
     ):
         if first != second:
             lines.append((what, first, second))
@@ -183,12 +183,9 @@ def _commit(settings: Settings) -> str:
     return f"{commit} with uncommitted changes" if settings.dirty else commit
 
 
-def fixed_knobs(settings: Settings) -> str:
-    """The knobs that were not drawn, as options give them; older runs have them in the command."""
-    words = settings.command.split()
-    given = [f"{knob}={value}" for knob, value in settings.knobs.items()]
-    given = given or [after for word, after in pairwise(words) if word == "--knob"]
-    return ", ".join(sorted(given)) or "none"
+def _fixed(settings: Settings) -> str:
+    knobs = fixed_knobs(settings).items()
+    return ", ".join(sorted(f"{knob}={value}" for knob, value in knobs)) or "none"
 
 
 def _incomparable(before: Side, after: Side) -> bool:

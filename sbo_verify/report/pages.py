@@ -30,10 +30,11 @@ from sbo_verify.report.picture import draw
 KNOB_COLUMNS = ("knob", "value", "launches that showed it", "stale", "rate")
 COST_COLUMNS = ("groups x m x n x k", "plain us", "with the signal us", "added us", "%")
 CHANGED = "the catalogue has changed since this run, so that its declaration is not shown"
-# Words that order, in PTX and in SASS; the others move data or end a group of copies.
+# Words that order, in PTX and in SASS; the others move data, end a group of copies, or stand beside
+# a word that orders. Machine code that a predicate guards begins with an at sign.
 _ORDERS = re.compile(
-    r"fence|barrier|\bbar\.|wait|\.acquire|\.release|\.acq_rel"
-    r"|^(?:MEMBAR|FENCE|DEPBAR|CCTL|BAR|UCGABAR|ERRBAR|CGAERRBAR|WARPSYNC|SYNCS)\b"
+    r"fence|\bbarrier|\bbar\.|wait|\.acquire|\.release|\.acq_rel"
+    r"|^@?(?:MEMBAR|FENCE|DEPBAR|CCTL|BAR|UCGABAR_ARV|UCGABAR_WAIT|SYNCS)\b"
 )
 
 # A site and its instructions, each with whether it orders.
