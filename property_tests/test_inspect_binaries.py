@@ -178,7 +178,11 @@ SITES = {"producer.publish", "consumer.poll", "producer.store"}
 
 @pytest.mark.parametrize(
     "name",
-    ["publish_cluster_scope", "no_source_fence", "full_wait-release_by_cluster_peer"],
+    [
+        "publish_cluster_scope",
+        "mega_moe-generic_store-tma_load",
+        "full_wait-release_by_cluster_peer",
+    ],
 )
 def test_a_variant_is_judged_as_its_ptx_or_as_the_table_says(name: str) -> None:
     made = build(SIGNAL_PUBLISH, SIGNAL_PUBLISH.row(name).variant)
