@@ -8,14 +8,23 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import NoReturn, cast
 
 import pytest
 from fake_bench import DEATH, DEATH_ROW, DEATH_STALE, ENDLESS, GPU_DIES, STALE
+from handover_report import examine_and_report
 from test_gate_session import CANARY, FAILED, FOLDERS, ROOT, SOUND, gate, only_run
 from tried import RecordProperty, outcome_of, records, tried
+from written_runs import settings
 
+from sbo_verify.harness.conclusion import concluded
+from sbo_verify.harness.gate import Gate
 from sbo_verify.harness.judgement import INTERRUPTED
-from sbo_verify.store import RAW_FILE, runs_below
+from sbo_verify.protocol import Row
+from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
+from sbo_verify.record import MICRO
+from sbo_verify.store import RAW_FILE, DiskError, Run, runs_below
 
 ENDED = 2
 LONGEST_SECONDS = 60
@@ -123,3 +132,32 @@ def test_a_gpu_that_is_gone_when_a_worker_is_replaced_is_unknown(
         then="none",
     )
     assert (entry.lost, entry.verdict) == (0, "unknown")
+
+
+# ---- the end of a gate ----------------------------------------------------------------------
+
+
+def test_a_full_disk_fails_the_gates_test_with_the_word_unknown() -> None:
+    def examine(_row: Row) -> NoReturn:
+        message = "cannot append to raw.jsonl: No space left on device"
+        raise DiskError(message)
+
+    gate_of_full_disk = cast("Gate", SimpleNamespace(examine=examine))
+    row = SIGNAL_PUBLISH.row(SOUND)
+    with pytest.raises(pytest.fail.Exception, match=f"unknown: {SOUND}: cannot append to raw"):
+        examine_and_report(gate_of_full_disk, row, lambda _name, _value: None)
+
+
+def test_a_run_without_any_record_is_removed(tmp_path: Path) -> None:
+    run = Run.create(tmp_path, settings([SOUND]))
+    assert concluded(run.path, MICRO, interrupted=False) is None
+    assert not run.path.exists()
+
+
+def test_a_run_with_no_more_than_a_torn_record_is_kept_and_judged(tmp_path: Path) -> None:
+    run = Run.create(tmp_path, settings([SOUND]))
+    (run.path / RAW_FILE).write_bytes(b'{"kind":"launch","row":')
+    judged = concluded(run.path, MICRO, interrupted=False)
+    assert judged is not None
+    assert judged[1].outcome == "unknown"
+    assert run.verdict() == judged

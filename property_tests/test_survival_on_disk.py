@@ -342,6 +342,7 @@ def test_a_run_is_refused_where_its_reserve_finds_no_room(
     monkeypatch.setattr("sbo_verify.disk.os.write", no_room)
     with pytest.raises(Exception, match="No space left on device; nothing was launched"):
         Run.create(tmp_path, settings(ROWS))
+    assert list((tmp_path / "signal_publish").iterdir()) == []
 
 
 def no_room(_descriptor: int, _text: bytes) -> int:

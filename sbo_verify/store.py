@@ -18,6 +18,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -107,6 +108,7 @@ class Run:
             )
             raise StoreError(message)
         parent, name = out / settings.protocol, _folder_name(settings)
+        path: Path | None = None
         try:
             parent.mkdir(parents=True, exist_ok=True)
             path = _fresh_folder(parent, name)
@@ -114,6 +116,9 @@ class Run:
             disk.write_whole(path / SETTINGS_FILE, line_of(settings))
             os.close(os.open(path / RAW_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644))
         except OSError as error:
+            if path is not None:
+                # What little room the disk has is not for a run that is none.
+                shutil.rmtree(path, ignore_errors=True)
             message = (
                 f"cannot make a run folder below {parent}: {error.strerror}; nothing was "
                 "launched; name an output folder that can be written"
