@@ -49,6 +49,11 @@ class Kernel:
         )
 
 
+def _plain(label: str) -> str:
+    """A label as it is written: the reader puts the number of an inner block behind it."""
+    return label.split("'")[0]
+
+
 def kernel(text: str) -> Kernel:
     """Read the one kernel of a file."""
     lines = text.splitlines()
@@ -59,7 +64,7 @@ def kernel(text: str) -> Kernel:
         if isinstance(each, Op):
             ops.setdefault(each.line - 1, []).append(each)
         elif isinstance(each, Mark):
-            labels[each.name] = each.line - 1
+            labels[_plain(each.name)] = each.line - 1
     begin = next(n for n, each in enumerate(lines) if n >= function.line - 1 and each == "{")
     end = max(n for n, each in enumerate(lines) if each == "}")
     return Kernel(lines, ops, labels, begin, end)
@@ -126,9 +131,8 @@ def renamed(draw: st.DrawFn, text: str) -> str:
     numbers = draw(st.permutations(range(len(names))))
     stem = draw(st.sampled_from(["%x", "%reg_", "%p", "%zz"]))
     registers = {name: f"{stem}{7000 + n}" for name, n in zip(sorted(names), numbers, strict=True)}
-    # A label of an inner block has its block's number behind it; its name is what stands there.
-    plain = sorted({name.split("'")[0] for name in found.labels})
-    labels = {name: f"$M_{n}" for n, name in enumerate(draw(st.permutations(plain)))}
+    plain = draw(st.permutations(sorted(found.labels)))
+    labels = {name: f"$M_{n}" for n, name in enumerate(plain)}
     both = {**registers, **labels}
     head = "\n".join(found.lines[: found.begin])
     tail = "\n".join(found.lines[found.end + 1 :])
@@ -147,7 +151,7 @@ class Loop:
 def loops(found: Kernel) -> list[Loop]:
     """The loops that nothing outside jumps into, and in which no block is opened."""
     branches = [
-        (line, op.operands[0])
+        (line, _plain(op.operands[0]))
         for line, ops in found.ops.items()
         for op in ops
         if op.mnemonic.startswith("bra") and op.operands

@@ -78,6 +78,8 @@ ALONE = """
 SPARED = {(f"{name}.ptx", "bar.sync", 2) for name in ALONE.split()} | {
     # The full wait behind it covers more.
     ("bulk_read_then_full.ptx", "cp.async.bulk.wait_group.read", 1),
+    # The barrier behind the source stands between initialization and arrival too.
+    ("mbarrier_two_roles.ptx", "bar.sync", 1),
     # Either of two barriers keeps the next turn from the source.
     ("loop_full_release.ptx", "bar.sync", 3),
 }

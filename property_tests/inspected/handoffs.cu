@@ -771,3 +771,234 @@ PRODUCER(weak_flag_behind_fence) {
   if (t == 0) { __threadfence(); asm volatile("st.weak.global.s32 [%0], 1;" ::"l"(flag) : "memory"); }
   POLL("acquire.gpu", flag);
 }
+
+// ---- where threads meet otherwise than at a barrier of the whole CTA ----
+
+#define SYNCWARP() asm volatile("bar.warp.sync -1;" ::: "memory")
+#define NAMED(WHAT, NAME, COUNT) ASM("barrier.cta." WHAT " %0, %1;", "r"(NAME), "r"(COUNT))
+__device__ __forceinline__ void mbarrier_init(unsigned long long* bar, unsigned count) {
+  if (threadIdx.x == 0) ASM("mbarrier.init.shared::cta.b64 [%0], %1;", "r"(shared_address(bar)), "r"(count));
+  __syncthreads();
+}
+__device__ __forceinline__ void mbarrier_arrive(unsigned long long* bar) {
+  ASM("mbarrier.arrive.shared::cta.b64 _, [%0];", "r"(shared_address(bar)));
+}
+__device__ __forceinline__ void mbarrier_wait(unsigned long long* bar, unsigned parity) {
+  ASM("{\n.reg .pred done;\nAGAIN:\nmbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n@!done bra AGAIN;\n}", "r"(shared_address(bar)), "r"(parity));
+}
+#define STORE_SHARED_AND_BULK() FILL(); PROXY_SHARED(); __syncthreads(); if (t == 0) store_bulk(data, tile)
+
+PRODUCER(mbarrier_all_meet) {
+  __shared__ unsigned long long bar;
+  const unsigned t = threadIdx.x;
+  mbarrier_init(&bar, 128);
+  data[t] = t;
+  mbarrier_arrive(&bar);
+  mbarrier_wait(&bar, 0);
+  if (t == 64) ADD("release.gpu", flag);
+}
+
+PRODUCER(mbarrier_arrive_before_store) {
+  __shared__ unsigned long long bar;
+  const unsigned t = threadIdx.x;
+  mbarrier_init(&bar, 128);
+  mbarrier_arrive(&bar);
+  data[t] = t;
+  mbarrier_wait(&bar, 0);
+  if (t == 64) ADD("release.gpu", flag);
+}
+
+PRODUCER(mbarrier_phase_before) {
+  __shared__ unsigned long long bar;
+  const unsigned t = threadIdx.x;
+  mbarrier_init(&bar, 128);
+  data[t] = t;
+  mbarrier_arrive(&bar);
+  mbarrier_wait(&bar, 1);
+  if (t == 64) ADD("release.gpu", flag);
+}
+
+PRODUCER(mbarrier_relaxed_arrival) {
+  __shared__ unsigned long long bar;
+  const unsigned t = threadIdx.x;
+  mbarrier_init(&bar, 128);
+  data[t] = t;
+  ASM("mbarrier.arrive.relaxed.cta.shared::cta.b64 _, [%0];", "r"(shared_address(&bar)));
+  mbarrier_wait(&bar, 0);
+  if (t == 64) ADD("release.gpu", flag);
+}
+
+PRODUCER(mbarrier_two_roles) {
+  __shared__ __align__(128) int tile[256];
+  __shared__ unsigned long long bar;
+  const unsigned t = threadIdx.x;
+  mbarrier_init(&bar, 1);
+  STORE_SHARED_AND_BULK();
+  if (t == 0) { WAIT(0); mbarrier_arrive(&bar); }
+  if (t == 64) { mbarrier_wait(&bar, 0); ADD("release.gpu", flag); }
+}
+
+PRODUCER(mbarrier_two_roles_read_wait) {
+  __shared__ __align__(128) int tile[256];
+  __shared__ unsigned long long bar;
+  const unsigned t = threadIdx.x;
+  mbarrier_init(&bar, 1);
+  STORE_SHARED_AND_BULK();
+  if (t == 0) { WAIT_READ(0); mbarrier_arrive(&bar); }
+  if (t == 64) { mbarrier_wait(&bar, 0); ADD("release.gpu", flag); }
+}
+
+PRODUCER(mbarrier_two_roles_no_wait) {
+  __shared__ __align__(128) int tile[256];
+  __shared__ unsigned long long bar;
+  const unsigned t = threadIdx.x;
+  mbarrier_init(&bar, 1);
+  STORE_SHARED_AND_BULK();
+  if (t == 0) mbarrier_arrive(&bar);
+  if (t == 64) { mbarrier_wait(&bar, 0); ADD("release.gpu", flag); }
+}
+
+PRODUCER(mbarrier_phase_by_turn) {
+  __shared__ unsigned long long bar;
+  const unsigned t = threadIdx.x;
+  mbarrier_init(&bar, 128);
+#pragma unroll 1
+  for (int i = 0; i < 8; ++i) {
+    data[i * 128 + t] = t;
+    mbarrier_arrive(&bar);
+    mbarrier_wait(&bar, i & 1);
+    if (t == 64) ADD("release.gpu", flag + i);
+  }
+}
+
+PRODUCER(mbarrier_one_phase_for_all_turns) {
+  __shared__ unsigned long long bar;
+  const unsigned t = threadIdx.x;
+  mbarrier_init(&bar, 128);
+#pragma unroll 1
+  for (int i = 0; i < 8; ++i) {
+    data[i * 128 + t] = t;
+    mbarrier_arrive(&bar);
+    mbarrier_wait(&bar, 0);
+    if (t == 64) ADD("release.gpu", flag + i);
+  }
+}
+
+PRODUCER(mbarrier_lane_of_each_warp) {
+  __shared__ unsigned long long bar;
+  const unsigned t = threadIdx.x;
+  mbarrier_init(&bar, 4);
+  data[t] = t;
+  SYNCWARP();
+  if (t % 32 == 0) mbarrier_arrive(&bar);
+  mbarrier_wait(&bar, 0);
+  if (t == 64) ADD("release.gpu", flag);
+}
+
+PRODUCER(mbarrier_lane_of_each_warp_alone) {
+  __shared__ unsigned long long bar;
+  const unsigned t = threadIdx.x;
+  mbarrier_init(&bar, 4);
+  data[t] = t;
+  if (t % 32 == 0) mbarrier_arrive(&bar);
+  mbarrier_wait(&bar, 0);
+  if (t == 64) ADD("release.gpu", flag);
+}
+
+PRODUCER(warp_barrier) {
+  const unsigned t = threadIdx.x;
+  if (t < 32) {
+    data[t] = t;
+    SYNCWARP();
+    if (t == 0) ADD("release.gpu", flag);
+  }
+}
+
+PRODUCER(warp_barrier_elected) {
+  const unsigned t = threadIdx.x;
+  if (t < 32) {
+    data[t] = t;
+    SYNCWARP();
+    if (elected()) ADD("release.gpu", flag);
+  }
+}
+
+PRODUCER(warp_no_barrier) {
+  const unsigned t = threadIdx.x;
+  if (t < 32) {
+    data[t] = t;
+    if (t == 0) ADD("release.gpu", flag);
+  }
+}
+
+PRODUCER(warp_barrier_for_all_warps) {
+  const unsigned t = threadIdx.x;
+  data[t] = t;
+  SYNCWARP();
+  if (t == 0) ADD("release.gpu", flag);
+}
+
+CONSUMER(poll_lane_warp_barrier) {
+  const unsigned t = threadIdx.x;
+  if (t % 32 == 0) POLL("acquire.gpu", flag);
+  SYNCWARP();
+  out[t] = read_weak(data + t);
+}
+
+CONSUMER(poll_one_thread_warp_barrier) {
+  const unsigned t = threadIdx.x;
+  if (t == 0) POLL("acquire.gpu", flag);
+  SYNCWARP();
+  out[t] = read_weak(data + t);
+}
+
+PRODUCER(named_barrier_of_one_warpgroup) {
+  const unsigned t = threadIdx.x;
+  if (t < 64) data[t] = t;
+  NAMED("sync", 1 + t / 64, 64);
+  if (t == 0) ADD("release.gpu", flag);
+}
+
+PRODUCER(named_barriers_of_two_warpgroups) {
+  const unsigned t = threadIdx.x;
+  data[t] = t;
+  NAMED("sync", 1 + t / 64, 64);
+  if (t == 0) ADD("release.gpu", flag);
+}
+
+PRODUCER(named_barrier_arrive) {
+  const unsigned t = threadIdx.x;
+  if (t < 64) {
+    data[t] = t;
+    NAMED("arrive", 1, 128);
+  } else {
+    NAMED("sync", 1, 128);
+    if (t == 64) ADD("release.gpu", flag);
+  }
+}
+
+PRODUCER(named_barrier_arrive_before_store) {
+  const unsigned t = threadIdx.x;
+  if (t < 64) {
+    NAMED("arrive", 1, 128);
+    data[t] = t;
+  } else {
+    NAMED("sync", 1, 128);
+    if (t == 64) ADD("release.gpu", flag);
+  }
+}
+
+PRODUCER(cluster_store_behind_arrival) {
+  const unsigned t = threadIdx.x;
+  asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+  data[t] = t;
+  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+  if (t == 0) ADD("release.gpu", flag);
+}
+
+PRODUCER(weak_flag_polls_nothing) {
+  const unsigned t = threadIdx.x;
+  data[t] = t;
+  __syncthreads();
+  if (t == 0) { __threadfence(); *flag = 1; }
+}

@@ -85,6 +85,8 @@ def _meeting(phases: _Phases, wait: Event, arrivals: Sequence[Event]) -> Meeting
     threads = [phases.threads(each) for each in here]
     if unknown or not here or count is None or None in threads:
         return None
+    if not all(_initialized(phases, name, each) for each in (*here, wait)):
+        return None
     if sum(each or 0 for each in threads) != count:
         return None
     loops = {phases.graph.loop_of(each.op) for each in here}
@@ -106,6 +108,18 @@ def _count(phases: _Phases, wait: Event, name: _Object) -> int | None:
     if phases.graph.loop_of(inits[0].op) is not None:
         return None
     return uniform(phases.values.of(inits[0].op.operands[1]))
+
+
+def _initialized(phases: _Phases, name: _Object | None, event: Event) -> bool:
+    """Whether a barrier stands between the initialization and a use by other threads."""
+    inits = [e for e in phases.events.of(Part.MBARRIER_INIT) if phases.address(e) == name]
+    before = phases.graph.before
+    return any(
+        before(init.op, barrier.op) and before(barrier.op, event.op)
+        for init in inits
+        for barrier in phases.events.of(Part.BARRIER, Part.CLUSTER_WAIT)
+        if id(barrier.op) in phases.joins.meetings
+    )
 
 
 def _may_be(event: Event, wait: Event) -> bool:

@@ -31,7 +31,13 @@ def publishes(read: Read) -> Iterator[tuple[Event, list[Event]]]:
             for each in stores
             if read.joins.leads(each.op, event.op) and not _same_place(each, event)
         ]
-        if before:
+        beside = [
+            each
+            for each in stores
+            if not read.graph.leads(each.op, event.op) and not read.graph.leads(event.op, each.op)
+        ]
+        # A release with stores of other threads beside it that nothing brings to it.
+        if before or (beside and releases(event)):
             yield event, before
 
 
