@@ -74,7 +74,7 @@ def test_a_page_shows_the_machine_code_where_it_was_read(run: Run) -> None:
     run.append(launch(ROW))
     text = html_text(findings_of(run))
     assert "<h4>Machine code: the order of the PTX is kept</h4>" in text
-    marked = '<span class="orders">{}</span>'
+    marked = "<b>{}</b>"
     shown = [marked.format(word) for word in ("DEPBAR.LE SB0, 0", "CCTL.IVALL")]
     assert f"<code>{'<br>'.join(shown)}</code>" in text
     assert "&lt;a note&gt;" in text

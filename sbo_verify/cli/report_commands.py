@@ -53,7 +53,7 @@ def report_command(run: Path, form: str, records: tuple[Path, ...]) -> int:
 
     \b
       sbo-verify report runs/signal_publish/RUN --format markdown
-      sbo-verify report runs/signal_publish/RUN --format html > report.html
+      sbo-verify report RUN --format html
       sbo-verify report RUN --format html --with gemm-benchmark.json --with canaries.json
     """  # noqa: D301 - click keeps the lines behind a backspace
     opened = Run.open(run)
@@ -101,7 +101,7 @@ def compare_command(**options: Any) -> int:  # noqa: ANN401 - click passes optio
 
     \b
       sbo-verify compare runs/signal_publish/BEFORE runs/signal_publish/AFTER
-      sbo-verify compare BEFORE AFTER --format html > compared.html
+      sbo-verify compare BEFORE AFTER --format html
       sbo-verify compare BEFORE AFTER --with-before old.json --with-after new.json
 
     Exits with 0 where nothing is worse, with 1 where a verdict, a stale rate or, on the same GPU, a

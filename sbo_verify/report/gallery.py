@@ -104,9 +104,7 @@ def heat_map(findings: Findings) -> HeatMap | None:
             for share in found
         }
         cells = [
-            _heat_cell(knob, value, by_value.get((knob, value)))
-            for knob, found in knobs
-            for value in found
+            _heat_cell(by_value.get((knob, value))) for knob, found in knobs for value in found
         ]
         rows.append((row, cells))
     titles = [(knob.replace("_", " "), [_in_units(knob, word) for word in w]) for knob, w in knobs]
@@ -131,10 +129,10 @@ def _by_size(word: str) -> tuple[bool, float, str]:
         return True, 0.0, word
 
 
-def _heat_cell(knob: str, value: str, share: Share | None) -> HeatCell:
+def _heat_cell(share: Share | None) -> HeatCell:
     if share is None or not share.observations:
         return HeatCell(text="", shade=0, told="")
-    told = f"{knob} {value}: {counts_text(share.stale, share.observations)}"
+    told = counts_text(share.stale, share.observations)
     if not share.stale:
         return HeatCell(text=NONE_SEEN, shade=0, told=told)
     power = math.floor(math.log10(share.rate))

@@ -7,6 +7,7 @@ run that one script and load nothing.
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from functools import cache
 from hashlib import sha256
@@ -34,6 +35,7 @@ from sbo_verify.report.pages import (
     histogram_caption,
     pages,
 )
+from sbo_verify.report.picture import STYLE
 from sbo_verify.verdict import Outcome
 
 HERE = Path(__file__).parent
@@ -43,6 +45,8 @@ OUTCOME_KINDS = {
     Outcome.UNKNOWN.value: "warn",
     Outcome.FAIL.value: "bad",
 }
+# The rules of a picture that stands alone, for the pictures of a page.
+PICTURE_STYLE = re.sub(r"(^|})([^{}]+){", r"\1 svg.steps \2 {", STYLE)
 WITNESS_TOLD = (
     "Time runs downwards. The PTX model knows no caches: the lane L1 / L2 shows which write each "
     "read took; a dashed box is what was there before, red where a stale read took it."
@@ -71,7 +75,7 @@ def render(template: str, **values: Any) -> str:  # noqa: ANN401 - what the temp
         _environment()
         .get_template(template)
         .render(
-            style=own(style),
+            style=own(style + PICTURE_STYLE),
             script=own(script),
             script_hash=f"sha256-{digest}",
             kinds=KINDS,

@@ -151,7 +151,7 @@ def picture_of(model: ModelReading) -> str:
         return ""
     what = "stale execution" if witness else "what orders the store before the read"
     # The steps stand beside the picture in words.
-    return draw(witness, chains, name=f"{model.row}: {what}", titled=False)
+    return draw(witness, chains, name=f"{model.row}: {what}", embedded=True)
 
 
 def histogram_caption(offsets: Offsets) -> str:

@@ -46,13 +46,13 @@ def draw(
     missing: Sequence[str] = (),
     *,
     name: str = "",
-    titled: bool = True,
+    embedded: bool = False,
 ) -> str:
     """The SVG of an answer: the witness of Allowed, the first chain of Forbidden.
 
     An answer with neither, one that is unknown, gives a picture that says so. `name` tells the
-    pictures of one page apart, and is read out. Boxes that are not `titled` have no tooltip with
-    the whole step: a picture with its steps beside it can do without.
+    pictures of one page apart, and is read out. A picture `embedded` in a page has no style of
+    its own, and no tooltip with the whole step: the page has both.
     """
     if witness:
         width, height, parts = _of_witness(witness, missing)
@@ -62,9 +62,9 @@ def draw(
     else:
         width, height = LANE_PX * 2, HEAD_PX
         parts = [_text(MARGIN_PX, HEAD_PX // 2, "unknown: budget spent")]
-    if not titled:
+    if embedded:
         parts = [_TITLED.sub(r"\2", part) for part in parts]
-    return _svg(width, height, parts, name)
+    return _svg(width, height, parts, name, embedded=embedded)
 
 
 def _of_witness(steps: Sequence[Step], missing: Sequence[str]) -> Drawing:
@@ -192,12 +192,13 @@ def _text(x: int, y: int, text: str, kind: str = "") -> str:
     return f'<text{named} x="{x}" y="{y}">{escape(text)}</text>'
 
 
-def _svg(width: int, height: int, parts: Sequence[str], name: str) -> str:
+def _svg(width: int, height: int, parts: Sequence[str], name: str, *, embedded: bool) -> str:
     tip = f"tip-{sha256(name.encode()).hexdigest()[:8]}" if name else "tip"
     told = f' aria-label="{escape(name)}"' if name else ""
+    kind = 'class="steps"' if embedded else 'xmlns="http://www.w3.org/2000/svg"'
     head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" role="img"{told}>'
+        f'<svg {kind} width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+        f'role="img"{told}>'
     )
     marker = (
         f'<defs><marker id="{tip}" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" '
@@ -205,4 +206,5 @@ def _svg(width: int, height: int, parts: Sequence[str], name: str) -> str:
     )
     # A page may hold several pictures, some of them folded away with their markers.
     drawn = [part.replace("url(#tip)", f"url(#{tip})") for part in parts]
-    return "\n".join([head, f"<style>{STYLE}</style>", marker, *drawn, "</svg>"]) + "\n"
+    style = [] if embedded else [f"<style>{STYLE}</style>"]
+    return "\n".join([head, *style, marker, *drawn, "</svg>"]) + "\n"
