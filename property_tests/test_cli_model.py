@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 import pytest
+from documented_commands import commands
 
 from sbo_verify.cli import main, model_commands
 from sbo_verify.cli.commands import app
@@ -242,15 +243,12 @@ def test_help_shows_an_example_that_can_be_typed(
     shown = examples(name, out)
     assert shown
     monkeypatch.chdir(tmp_path)
-    reports = "reports/h200-2026-11-24"
-    recorded = (f"{reports}/gemm-benchmark.json", f"{reports}/overlap.json")
-    power = ("search.json", "mutants.json", "planted.json")
-    named = ("matrix.json", "kernel.ptx", "kernel.cu", *power)
-    for file in ("property_tests/litmus/bulk/a.litmus", "test.litmus", *recorded, *named):
-        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / file).touch()
     for example in shown:
-        words = shlex.split(example)[len(name.split()) :]
+        ((_, *words),) = commands(f"sbo-verify {example}")
+        words = words[len(name.split()) :]
+        for file in (Path(word.replace("*", "a")) for word in words if Path(word).suffix):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
         typed = [found for word in words for found in (glob.glob(word) or [word])]  # noqa: PTH207 - as a shell does
         # Parsed and not run: an option that does not exist raises.
         COMMANDS[name].make_context(name, typed).close()
