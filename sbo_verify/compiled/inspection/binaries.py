@@ -8,7 +8,7 @@ each verdict. Where a cubin has the PTX that it was made from, that is judged to
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from sbo_verify.compiled.containers import Entry, EntryKind, read_container, text_of
@@ -32,6 +32,7 @@ FULL_WAIT = (
     "CCTL.IVALL behind DEPBAR is the wait's own: a .read wait and fence.acquire look the same"
 )
 _PLACE = re.compile(r"\b(?:PTX )?line (0x[0-9a-f]+)")
+_JOIN = re.compile(r"\b(0x[0-9a-f]+): mbarrier\.of_machine_code ")
 _UNREAD = re.compile(r"machine\.(\w+) is not read")
 
 
@@ -129,8 +130,14 @@ def inspect_machine(
         inspection = Inspection(module, [kernel or ""])
     else:
         inspection = inspect_module(module, kernel, at=at)
+    words = {
+        (function.name, str(op.line)): code.opcode
+        for function in module.functions
+        for op in function.body
+        if isinstance(op, Op) and (code := module.machine_code(op)) is not None
+    }
     for each in inspection.hand_offs:
-        _reword(each)
+        _reword(each, words)
         number = re.match(r"sm_(\d+)", module.target)
         if number is None or int(number[1]) not in COMPARED:
             each.broken.clear()
@@ -161,10 +168,18 @@ def _overlooked(module: MachineModule, inspection: Inspection) -> Iterator[str]:
                 break
 
 
-def _reword(hand_off: HandOff) -> None:
-    """Addresses in place of lines; and beside a word that is not known nothing is surely broken."""
+def _reword(hand_off: HandOff, words: Mapping[tuple[str, str], str]) -> None:
+    """Addresses in place of lines, and the words of the machine code where PTX has none.
+
+    Beside a word that is not known nothing is surely broken.
+    """
+
+    def named(match: re.Match[str]) -> str:
+        return f"{match[1]}: {words.get((hand_off.function, match[1]), 'a word')} "
+
+    hand_off.unknown = [_JOIN.sub(named, _PLACE.sub(r"\1", each)) for each in hand_off.unknown]
     hand_off.unknown = [
-        _UNREAD.sub(lambda match: f"{match[1].upper()} is not read", _PLACE.sub(r"\1", each))
+        _UNREAD.sub(lambda match: f"{match[1].upper()} is not read", each)
         for each in hand_off.unknown
     ]
     if any(each.endswith("is not read") for each in hand_off.unknown):

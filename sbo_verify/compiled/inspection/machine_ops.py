@@ -87,6 +87,7 @@ class Lifter:
         return (
             index in self.words.fences
             or index in self.words.unread
+            or index in self.words.joins
             or index in self.flow.calls
             or is_ordering(each)
         )
@@ -94,6 +95,8 @@ class Lifter:
     def _event(self, index: int, each: SassInstruction) -> Lifted | None:
         if index in self.words.unread:
             return _unread(each)
+        if index in self.words.joins:
+            return _JOIN, ()
         if index in self.words.fences:
             return self.words.fences[index], ()
         if index in self.flow.calls:

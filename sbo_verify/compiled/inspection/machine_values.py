@@ -265,14 +265,20 @@ def _multiply_add(t: Translator, i: SassInstruction, operands: list[str], target
     return "add.u64" if wide else "add.u32", (product_, base)
 
 
-def _scaled_add(t: Translator, _i: SassInstruction, operands: list[str], target: str) -> Lifted:
-    a, b, *shift = _sources(operands, target)
-    if not shift:
+def _scaled_add(t: Translator, i: SassInstruction, operands: list[str], target: str) -> Lifted:
+    a, b, *rest = _sources(operands, target)
+    if "HI" in i.words:
+        # The upper half of a 64-bit value that is shifted left: the lower one shifted right.
+        if len(rest) != 2 or rest[0] not in {"RZ", "URZ"}:  # noqa: PLR2004 - upper half and shift
+            raise NotFollowedError
+        shifted = t.temporary("shr.u32", t.source(a), str(32 - int(rest[1], 0)))
+        return "add.u32", (shifted, t.source(b))
+    if len(rest) != 1:
         raise NotFollowedError
-    if shift[0] == _WINDOW_SHIFT and t.window is not None and _is_window(t, a):
+    if rest[0] == _WINDOW_SHIFT and t.window is not None and _is_window(t, a):
         return "mov.u32", (SHARED_MEMORY,)
     left, base = t.source(a), t.source(b)
-    return "add.u32", (t.temporary("shl.b32", left, str(int(shift[0], 0))), base)
+    return "add.u32", (t.temporary("shl.b32", left, str(int(rest[0], 0))), base)
 
 
 def _is_window(t: Translator, rank: str) -> bool:
@@ -360,7 +366,7 @@ _HANDLERS: dict[str, Handler] = {
     "S2UR": _handler(_special),
     **dict.fromkeys(("IADD3", "VIADD", "IADD"), _handler(_add, "64")),
     "IMAD": _handler(_multiply_add, "MOV U32 IADD SHL WIDE"),
-    "LEA": _handler(_scaled_add),
+    "LEA": _handler(_scaled_add, "HI"),
     "SHF": _handler(_shift, "L R U32 S32 HI"),
     "SEL": _handler(_select),
     "ISETP": _handler(_compare, " ".join([*sorted(_COMPARE), "U32 AND OR"])),

@@ -34,7 +34,8 @@ class Words:
 
     `fences` has the PTX of a fence where its first word stands; `absorbed` are words that belong to
     another instruction; `released` and `acquired` accesses and barriers have a MEMBAR before them
-    and a CCTL.IVALL behind, `parts` says which; `unread` are words that fit nothing.
+    and a CCTL.IVALL behind, `parts` says which; `joins`
+    may be warp barriers; `unread` are words that fit nothing.
     """
 
     fences: dict[int, str] = field(default_factory=dict)
@@ -42,6 +43,7 @@ class Words:
     released: set[int] = field(default_factory=set)
     acquired: set[int] = field(default_factory=set)
     parts: dict[int, list[int]] = field(default_factory=dict)
+    joins: set[int] = field(default_factory=set)
     unread: set[int] = field(default_factory=set)
 
     def take(self, index: int, part: int) -> None:
@@ -106,7 +108,8 @@ class _Reader:
             each = self._names.instruction(place)
             if each.words[0] in _BARRIERS:
                 continue
-            if (is_ordering(each) and each.words[0] != "MEMBAR") or not self._after[place]:
+            stops = is_ordering(each) and each.words[0] not in {"MEMBAR", "WARPSYNC"}
+            if stops or not self._after[place]:
                 return False
             pending.extend(self._after[place])
         return True
@@ -126,12 +129,19 @@ class _Reader:
             self._open.append(index)
         elif root in _READS:
             self._loaded = True
-        elif root == "WARPSYNC":
-            self._settle()
-            if self._before_barriers(index):
-                self._words.absorbed.add(index)
+        elif root in {"WARPSYNC", "NOP"}:
+            self._warp_barrier(index, root)
         elif root not in _BESIDE and is_ordering(each):
             self._settle()
+
+    def _warp_barrier(self, index: int, root: str) -> None:
+        """A warp barrier becomes WARPSYNC, and NOP where ptxas knows the warp to be together."""
+        if root == "WARPSYNC":
+            self._settle()
+        if self._before_barriers(index):
+            self._words.absorbed.add(index)
+        elif root == "NOP":
+            self._words.joins.add(index)
 
     def _together(self, first: int, second: int) -> bool:
         """Whether two words are executed by the same threads and may be of one PTX instruction."""
