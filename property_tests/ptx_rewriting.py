@@ -51,7 +51,7 @@ class Kernel:
 
 def _plain(label: str) -> str:
     """A label as it is written: the reader puts the number of an inner block behind it."""
-    return label.split("'")[0]
+    return label.split("'", maxsplit=1)[0]
 
 
 def kernel(text: str) -> Kernel:

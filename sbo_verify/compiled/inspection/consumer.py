@@ -149,10 +149,21 @@ def _not_told(read: Read, hand_off: HandOff, polls: list[Event], data: Event, st
     )
     if other:
         hand_off.doubt(f"line {other[0].line}: {other[0].mnemonic} may order the reading threads")
-    elif state.mask & ~pollers or per_thread:
+    elif (state.mask & ~pollers or per_thread) and not _told_elsewhere(read, polls, data, state):
         hand_off.add("lanes-not-ordered", data.op, polls[0].op)
     else:
         hand_off.doubt(f"line {data.op.line}: a way leads to this read around the poll")
+
+
+def _told_elsewhere(read: Read, polls: list[Event], data: Event, state: State) -> bool:
+    """Whether a barrier tells the same threads of the poll on another way to the read."""
+    places = {poll.op.place for poll in polls}
+    return any(
+        other.mask & state.mask and turn
+        for other in read.ways.states(data)
+        for what, place, turn in other.seen
+        if what == "p" and place in places
+    )
 
 
 def _judge_word(read: Read, hand_off: HandOff, data: Event, polls: list[Event], word: str) -> None:

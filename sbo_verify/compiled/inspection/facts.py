@@ -5,10 +5,11 @@ Source: PTX ISA 9.0, "cp.async.bulk.wait_group", "membar / fence", "Memory Consi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Collection, Iterable, Mapping, MutableMapping
 from typing import TypeVar
 
 from sbo_verify.compiled.inspection.events import Event
+from sbo_verify.compiled.inspection.values import PER_THREAD
 from sbo_verify.vocabulary import Kind, Order, Scope, Space
 
 # (what, place of the instruction): "s" a tile store, "o" earlier ones of the same instruction,
@@ -36,6 +37,20 @@ WIDE = {Scope.GPU, Scope.SYS}
 def worse(first: str, second: str) -> str:
     """The worse of two words of one list."""
     return first if _RANK[first] <= _RANK[second] else second
+
+
+def of_the_cta(literal: Literal) -> bool:
+    """Whether a condition is the same for all threads of a CTA."""
+    key, _, leaves = literal
+    return not leaves and not any(word in key for word in PER_THREAD)
+
+
+def of_other_ctas(first: Iterable[Literal], second: Collection[Literal]) -> bool:
+    """Whether no CTA executes both of two instructions, by the conditions on each."""
+    return any(
+        of_the_cta((key, positive, leaves)) and (key, not positive, leaves) in second
+        for key, positive, leaves in first
+    )
 
 
 def passed_on(what: str, word: str) -> str:

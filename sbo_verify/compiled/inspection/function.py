@@ -9,6 +9,7 @@ from functools import cached_property
 
 from sbo_verify.compiled.inspection.conditions import Conditions
 from sbo_verify.compiled.inspection.events import Event, Events, Part, events_of
+from sbo_verify.compiled.inspection.facts import of_other_ctas, of_the_cta
 from sbo_verify.compiled.inspection.forgetting import Forgetting
 from sbo_verify.compiled.inspection.graph import Graph, graph_of
 from sbo_verify.compiled.inspection.joins import JOINING, Joins, joins_of
@@ -18,7 +19,7 @@ from sbo_verify.compiled.inspection.text import Function, Module, Op
 from sbo_verify.compiled.inspection.values import ALL_THREADS, Values
 from sbo_verify.compiled.inspection.walker import Budget, follow, visits
 from sbo_verify.compiled.inspection.walker import Function as Followed
-from sbo_verify.compiled.inspection.ways import GivenUpError, State, Ways, of_the_cta
+from sbo_verify.compiled.inspection.ways import GivenUpError, State, Ways
 
 ORDERING = {*JOINING, Part.COMMIT, Part.WAIT, Part.FENCE, Part.PROXY_FENCE}
 LEAST_BUDGET = 120_000
@@ -119,6 +120,10 @@ class Read:
         elected = {each for each in self.ways.literals(event) if each[0].startswith("elect")}
         common = {each for each in elected & state.literals if each[1]}
         return bool(common) and one_warp(mask)
+
+    def of_other_ctas(self, first: Event, second: Event) -> bool:
+        """Whether no CTA executes both."""
+        return of_other_ctas(self.ways.literals(first), self.ways.literals(second))
 
     def apart(self, event: Event, state: State) -> bool:
         """Whether the state's CTA never executes `event`: a condition on the whole CTA differs."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from sbo_verify.compiled.inspection.events import Event, Events, Part
-from sbo_verify.compiled.inspection.facts import Literal
+from sbo_verify.compiled.inspection.facts import Literal, of_other_ctas
 from sbo_verify.compiled.inspection.graph import Graph
 from sbo_verify.compiled.inspection.lanes import CTA_THREADS, WARP
 from sbo_verify.compiled.inspection.text import Op
@@ -152,7 +152,7 @@ def joins_of(
     """The meetings of a function; `coming` says who may come to each event."""
     joins = Joins(graph)
     _cta_barriers(joins, values, events, coming, threads)
-    _warp_barriers(joins, values, events)
+    _warp_barriers(joins, values, events, coming)
     _cluster_barriers(joins, events)
     joins.others += events.of(Part.OTHER_SYNC)
     return joins
@@ -235,7 +235,8 @@ class _Sites:
         while left:
             found += self.blocks[left.bit_length() - 1]
             left ^= 1 << (left.bit_length() - 1)
-        return found
+        here = self.coming[id(site.op)].literals
+        return [e for e in found if not of_other_ctas(here, self.coming[id(e.op)].literals)]
 
 
 def _cta_barriers(
@@ -288,7 +289,9 @@ def _arrivals(sites: _Sites, site: Event, name: object, count: int) -> list[Even
 # ---- barriers of a warp and of a cluster ----------------------------------------------------
 
 
-def _warp_barriers(joins: Joins, values: Values, events: Events) -> None:
+def _warp_barriers(
+    joins: Joins, values: Values, events: Events, coming: Mapping[int, Coming]
+) -> None:
     sites = events.of(Part.WARP_BARRIER)
     lanes = {id(e.op): uniform(values.of(e.op.operands[0])) for e in sites if e.op.operands}
     graph = joins.graph
@@ -305,6 +308,7 @@ def _warp_barriers(joins: Joins, values: Values, events: Events) -> None:
             if other is site
             or (
                 lanes.get(id(other.op)) == members
+                and not of_other_ctas(coming[id(site.op)].literals, coming[id(other.op)].literals)
                 and not graph.before(other.op, site.op)
                 and not graph.before(site.op, other.op)
             )

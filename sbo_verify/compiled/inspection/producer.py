@@ -29,12 +29,16 @@ def publishes(read: Read) -> Iterator[tuple[Event, list[Event]]]:
         before = [
             each
             for each in stores
-            if read.joins.leads(each.op, event.op) and not _same_place(each, event)
+            if read.joins.leads(each.op, event.op)
+            and not _same_place(each, event)
+            and not read.of_other_ctas(each, event)
         ]
         beside = [
             each
             for each in stores
-            if not read.graph.leads(each.op, event.op) and not read.graph.leads(event.op, each.op)
+            if not read.graph.leads(each.op, event.op)
+            and not read.graph.leads(event.op, each.op)
+            and not read.of_other_ctas(each, event)
         ]
         # A release with stores of other threads beside it that nothing brings to it.
         if before or (beside and releases(event)):

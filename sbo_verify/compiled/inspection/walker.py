@@ -38,6 +38,8 @@ from sbo_verify.compiled.inspection.ways import (
 )
 
 MOST_STATES = 100
+# States of one block with the same facts are kept apart, by their conditions, up to this number.
+MOST_APART = 16
 MOST_ROUNDS = 12
 MOST_STEPS = 30_000
 
@@ -176,6 +178,8 @@ class _Walker:
             states = [new for each in states for new in self._execute(op, each, at)]
             if forgotten:
                 states = [forget(each, forgotten) for each in states]
+            if len(states) > MOST_APART:
+                states = _merged(states)
             _check(states)
         block = self._graph.blocks[number]
         for each in states:

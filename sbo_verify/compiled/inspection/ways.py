@@ -12,9 +12,16 @@ from dataclasses import dataclass, field
 
 from sbo_verify.compiled.inspection.conditions import Condition
 from sbo_verify.compiled.inspection.events import Event
-from sbo_verify.compiled.inspection.facts import Key, Literal, SeenKey, Told, passed_on, worse
+from sbo_verify.compiled.inspection.facts import (
+    Key,
+    Literal,
+    SeenKey,
+    Told,
+    of_the_cta,
+    passed_on,
+    worse,
+)
 from sbo_verify.compiled.inspection.joins import WARPS, Coming
-from sbo_verify.compiled.inspection.values import PER_THREAD
 
 
 class GivenUpError(RuntimeError):
@@ -150,12 +157,6 @@ def _around(
             ):
                 return True
     return False
-
-
-def of_the_cta(literal: Literal) -> bool:
-    """Whether a condition is the same for all threads of a CTA."""
-    key, _, leaves = literal
-    return not leaves and not any(word in key for word in PER_THREAD)
 
 
 def warp_summary(
