@@ -1,6 +1,6 @@
 """What `inspect` says of public kernels: compiles them from checkouts and writes a record.
 
-    python property_tests/inspected/public.py CHECKOUTS OUT [MORE_INCLUDES...]
+    PYTHONPATH=property_tests python -m inspected.public CHECKOUTS OUT [MORE_INCLUDES...]
 
 CHECKOUTS holds one folder OWNER+NAME for each repository, with its commit in a file `COMMIT`. OUT
 gets `public.json` and `public.md`. None of their code is kept here; the lines below that name their
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from build import compiler
+from inspected.build import compiler
 
 from sbo_verify.compiled.inspection.files import Inspection, inspect_ptx
 from sbo_verify.compiled.inspection.handoffs import HandOff, HandOffVerdict
@@ -80,9 +80,9 @@ PUBLIC = (
         "include/flashinfer/comm/vllm_custom_all_reduce.cuh",
         ("flashinfer-ai+flashinfer/include",),
         _VLLM,
-        "flags are volatile with no fence, or weak, at the barriers before the first read and after "
-        "the last one (vLLM#8404), released and acquired between two stages: each verdict is the "
-        "model's. The weak stores reset the other set of flags: by shape alone they are signals",
+        "flags are volatile with no fence at the barriers before the first read and after the last "
+        "one (vLLM#8404), released and acquired between two stages: each of these verdicts is the "
+        "model's. The weak store keeps a thread's own count: by its shape alone it is a signal",
     ),
     Public(
         "intranode dispatch and combine",
@@ -143,7 +143,7 @@ def main() -> None:
     version = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=True)  # noqa: S603 - the compiler that was found
     rows = [_row(nvcc, checkouts, each, sys.argv[3:]) for each in PUBLIC]
     record = {
-        "command": "python property_tests/inspected/public.py CHECKOUTS OUT",
+        "command": "PYTHONPATH=property_tests python -m inspected.public CHECKOUTS OUT",
         "commit": _commit(),
         "compiler": version.stdout.splitlines()[-2].strip(),
         "options": list(OPTIONS),
@@ -231,8 +231,8 @@ def markdown(record: dict[str, Any]) -> str:
     for row in record["kernels"]:
         where = f"{row['repository']} `{row['commit'][:12]}` `{row['file']}`"
         verdict = row["verdict"] or "no hand-off"
-        cells = (row["name"], where, row["ptx_lines"], row["functions"], row["seconds"], verdict)
-        lines.append("| " + " | ".join(str(each) for each in cells) + " |")
+        head = (row["name"], where, row["ptx_lines"], row["functions"], row["seconds"], verdict)
+        lines.append("| " + " | ".join(str(each) for each in head) + " |")
     for row in record["kernels"]:
         lines += ["", f"## {row['name']}", "", f"Looked at by hand: {row['seen']}.", ""]
         if row["not_judged"]:
