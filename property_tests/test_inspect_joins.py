@@ -310,6 +310,27 @@ CASES: dict[str, tuple[tuple[str, ...], HandOffVerdict]] = {
         (*poll(THREAD_0), WARP_SYNC, READ),
         NOT_ORDERED,
     ),
+    "a lane of each warp stores what its warp wrote": (
+        (
+            *("st.shared.u32 [tile], 7;", "fence.proxy.async.shared::cta;", WARP_SYNC),
+            *("mov.u32 %r30, tile;", *only(LANE_0, *(e.replace("%r9", "%r30") for e in BULK))),
+        ),
+        CANNOT_TELL,
+    ),
+    "a lane of each warp stores what its warp wrote, with no proxy fence": (
+        (
+            *("st.shared.u32 [tile], 7;", WARP_SYNC),
+            *("mov.u32 %r30, tile;", *only(LANE_0, *(e.replace("%r9", "%r30") for e in BULK))),
+        ),
+        NOT_ORDERED,
+    ),
+    "a lane of each warp stores what its warp wrote, with no barrier": (
+        (
+            *("st.shared.u32 [tile], 7;", "fence.proxy.async.shared::cta;"),
+            *("mov.u32 %r30, tile;", *only(LANE_0, *(e.replace("%r9", "%r30") for e in BULK))),
+        ),
+        NOT_ORDERED,
+    ),
     # ---- named barriers
     "a barrier of each warpgroup by its number": (
         (

@@ -14,8 +14,8 @@ from sbo_verify.vocabulary import Kind, Order, Scope, Space
 
 # (what, place of the instruction): "s" a tile store, "o" earlier ones of the same instruction,
 # "h" a write to shared memory, "p" a poll, "t" a poll that was given up, "w" an mbarrier that was
-# asked; "q" is "s" of those threads alone that a warp barrier joined. The third word says whether a
-# barrier stood behind it in the same turn of the loop.
+# asked; "q" and "u" are "s" and "h" of those threads alone that a warp barrier joined. The third
+# word says whether a barrier stood behind it in the same turn of the loop.
 Key = tuple[str, int]
 SeenKey = tuple[str, int, bool]
 # What a meeting tells of each fact, and whether it is of this turn.

@@ -370,9 +370,13 @@ def _judge_source(  # noqa: PLR0913 - one store, one write, one state
     line, place = write.op.line, write.op.place
     words = [state.own["h", place]] if ("h", place) in state.own else []
     seen = state.seen.get(("h", place, True))
+    warp = state.seen.get(("u", place, True))
     sure = known and bool(write.buffer)
     if seen is not None:
         words.append(seen)
+    elif warp is not None and _each_warp(read, event, write):
+        words.append(warp)
+        hand_off.doubt(f"line {line}: whether other warps write this warp's source is not known")
     elif not read.alone(write, state) and not read.apart(write, state):
         if sure and read.unmodelled(write, event) is None:
             hand_off.add("source-without-barrier", event.op, write.op)

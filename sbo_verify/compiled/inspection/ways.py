@@ -44,6 +44,8 @@ class State:
 
 
 Summary = dict[Key, Told]
+# What a warp barrier tells of the stores of its own warp, by what they are.
+_OF_A_WARP = {"s": "q", "h": "u"}
 
 
 @dataclass
@@ -132,7 +134,7 @@ def _heard(sites: Iterable[tuple[Coming, list[State]]], *, partial: bool) -> Sum
 def _seen_by(state: State) -> Summary:
     found: Summary = {}
     for (what, place, turn), word in state.seen.items():
-        if what != "q" and (turn or (what, place, True) not in state.seen):
+        if what not in "qu" and (turn or (what, place, True) not in state.seen):
             found[what, place] = (passed_on(what, word), turn)
     return found
 
@@ -165,19 +167,21 @@ def warp_summary(
     executed: Mapping[int, Coming],
     group: int,
 ) -> Summary:
-    """What a warp barrier tells besides: stores of its own warp's threads alone ("q")."""
+    """What a warp barrier tells besides: stores of its own warp's threads alone ("q", "u")."""
     own: dict[Key, str] = {}
     covered: dict[Key, int] = {}
     for _, states in sites if group in WARPS else ():
         for state in states:
             for (what, place), word in state.own.items():
-                if what == "s":
-                    own["q", place] = worse(own.get(("q", place), "done"), passed_on("s", word))
-                    covered["q", place] = covered.get(("q", place), 0) | state.mask
+                if what in _OF_A_WARP:
+                    key = _OF_A_WARP[what], place
+                    own[key] = worse(own.get(key, passed_on(what, word)), passed_on(what, word))
+                    covered[key] = covered.get(key, 0) | state.mask
     found = {
         key: (word, True)
         for key, word in own.items()
-        if ("s", key[1]) not in told and not executed[key[1]].mask & group & ~covered[key]
+        if ({"q": "s", "u": "h"}[key[0]], key[1]) not in told
+        and not executed[key[1]].mask & group & ~covered[key]
     }
     return {**told, **found}
 
