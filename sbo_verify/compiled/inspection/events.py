@@ -243,6 +243,10 @@ def _known(  # noqa: PLR0911 - one return for each kind
     if part in {Part.BARRIER, Part.WARP_BARRIER}:
         return Event(op, part, instruction)
     event = _memory(op, part, instruction, values)
+    if part is Part.BULK_READ:
+        # What a tensor map leads to is not known.
+        plain = instruction.kind is Kind.BULK_LOAD
+        return Event(op, part, instruction, source_buffer(event, values) if plain else "")
     if event.buffer.startswith("__local_depot"):
         return None
     shared = instruction.space is Space.SHARED or event.buffer in in_shared
@@ -272,7 +276,7 @@ def _memory(op: Op, part: Part, instruction: Instruction, values: Values) -> Eve
 
 
 def source_buffer(event: Event, values: Values) -> str:
-    """The shared-memory buffer that a bulk store reads; "" where it is unknown."""
+    """The buffer that a bulk copy reads; "" where it is unknown."""
     addresses = [each for each in event.op.operands if each.startswith("[")]
     found = values.address(addresses[1]) if len(addresses) > 1 else None
     return found.base if found else ""
