@@ -102,14 +102,10 @@ def test_the_compiled_kernel_orders_what_its_row_declares(row: str, cache: Path)
     assert reading.cubin_sha256 == artefact.cubin_sha256
     assert reading.compiler == artefact.compiler
     assert CodeReading.from_json(reading.to_json()) == reading
-    # And ptxas kept what the PTX orders; of cluster barriers one form of two is read.
+    # And ptxas kept what the PTX orders.
     machine = read_machine_code(artefact.ptx, disassemble(artefact.cubin))
-    if "cluster" in SIGNAL_PUBLISH.row(row).variant.words()["join"]:
-        assert machine.verdict is MachineVerdict.CANNOT_TELL
-        assert all("round UCGABAR_" in reason for reason in machine.reasons)
-    else:
-        assert machine.reasons == []
-        assert machine.verdict is MachineVerdict.KEPT
+    assert machine.reasons == []
+    assert machine.verdict is MachineVerdict.KEPT
 
 
 @pytest.mark.parametrize("row", SKELETONS)
