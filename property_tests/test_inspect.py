@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from inspected.build import compiled, compiler
+from inspected.public import PUBLIC, markdown
 
 from sbo_verify.cli import main
 from sbo_verify.compiled.inspection.files import UnknownKernelError, inspect_ptx
@@ -270,6 +271,23 @@ def test_a_file_that_is_not_there_is_wrong_usage(capsys: pytest.CaptureFixture[s
     code, _, err = run(capsys, "nowhere.ptx")
     assert code == USAGE
     assert "nowhere.ptx: No such file or directory" in err
+
+
+# ---- public kernels -------------------------------------------------------------------------
+
+RECORD = ROOT / "reports" / "inspect-2026-11-24"
+
+
+def test_the_table_of_public_kernels_is_made_from_its_record() -> None:
+    record = json.loads((RECORD / "public.json").read_text())
+    assert (RECORD / "public.md").read_text() == markdown(record)
+    assert [row["name"] for row in record["kernels"]] == [each.name for each in PUBLIC]
+
+
+def test_a_table_that_says_more_than_the_record_is_found() -> None:
+    record = json.loads((RECORD / "public.json").read_text())
+    record["kernels"][0]["verdict"] = "ordered"
+    assert (RECORD / "public.md").read_text() != markdown(record)
 
 
 # ---- the page -------------------------------------------------------------------------------
