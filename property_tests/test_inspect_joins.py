@@ -5,8 +5,6 @@ What does not join the storing threads with the publisher must never be called o
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from test_inspect_ways import (
     ACQUIRE,
@@ -27,7 +25,6 @@ from test_inspect_ways import (
 
 from sbo_verify.compiled.inspection.files import inspect_ptx
 from sbo_verify.compiled.inspection.handoffs import HandOffVerdict
-from sbo_verify.model import judge_litmus
 
 # %p10: warp 0; %p11: lane 0 of each warp; %p12: elected in each warp.
 ROLES = (
@@ -397,30 +394,3 @@ CASES: dict[str, tuple[tuple[str, ...], HandOffVerdict]] = {
 def test_threads_meet_or_do_not(name: str) -> None:
     body, expected = CASES[name]
     assert inspect_ptx(kernel(*ROLES, *body)).verdict == expected
-
-
-# ---- a fence of all threads before the barrier -----------------------------------------------
-
-CORPUS = Path(__file__).parent / "inspected"
-
-
-@pytest.mark.parametrize(("consumer", "stale"), [("acquire", True), ("fence_sc", False)])
-def test_the_model_answers_as_the_finding_says(consumer: str, *, stale: bool) -> None:
-    """Allowed to an acquire, forbidden behind a fence.sc of the consumer's own."""
-    assert judge_litmus(CORPUS / f"fence_by_all-{consumer}.litmus").condition_holds is stale
-
-
-def test_a_fence_of_all_threads_before_the_barrier_is_explained() -> None:
-    found = inspect_ptx((CORPUS / "generic_fence_by_all_then_barrier.ptx").read_text())
-    (broken,) = found.hand_offs[0].broken
-    assert broken.rule == "relaxed-publish"
-    for word in ("before the barrier", "ld.acquire", "fence.sc.gpu", "__threadfence"):
-        assert word in broken.detail
-
-
-def test_a_fence_of_another_thread_is_not_explained_as_everybodys() -> None:
-    body = (STORE, *only(THREAD_0, "fence.sc.gpu;"), BARRIER)
-    relaxed = only(THREAD_64, RELEASE.replace("release", "relaxed"))
-    found = inspect_ptx(kernel(*body, *relaxed))
-    assert [each.rule for each in found.hand_offs[0].broken] == ["relaxed-publish"]
-    assert "__threadfence" not in found.hand_offs[0].broken[0].detail

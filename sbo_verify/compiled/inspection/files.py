@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from functools import partial
 
 from sbo_verify.compiled.inspection.consumer import endless_loops, judge_poll, signals
-from sbo_verify.compiled.inspection.events import Event, Part
+from sbo_verify.compiled.inspection.events import Event, Part, may_be_one
 from sbo_verify.compiled.inspection.function import Read, read_function
 from sbo_verify.compiled.inspection.handoffs import HandOff, HandOffVerdict, Side
 from sbo_verify.compiled.inspection.producer import judge_publish, judge_sources, judge_unread
@@ -112,7 +112,7 @@ def _polls(
     reads: list[Read], judged: list[tuple[Event, list[Event]]], at: Callable[[Op], bool]
 ) -> Iterator[HandOff]:
     """The polls of signals that hand something over, or that this file does not write."""
-    written = {e.buffer for read in reads for e in read.events.of(Part.PUBLISH) if e.buffer}
+    writes = [e for read in reads for e in read.events.of(Part.PUBLISH) if e.buffer]
     published = {event.buffer for event, _ in judged}
     stores = [store for _, group in judged for store in group]
     known = bool(stores) and all(each.part is Part.STORE and each.buffer for each in stores)
@@ -122,7 +122,8 @@ def _polls(
             buffer = group[0].buffer
             if not any(at(each.op) for each in group):
                 continue
-            if buffer in written and buffer not in published and "" not in published:
+            written = buffer and any(may_be_one(e, poll) for e in writes for poll in group)
+            if written and buffer not in published and "" not in published:
                 continue
             here = stored if buffer and buffer in published else None
             if (hand_off := judge_poll(read, group, here)) is not None:
