@@ -167,8 +167,8 @@ def test_without_a_model_reading_nothing_is_drawn() -> None:
     # The bar of verdicts is all there is to draw.
     [bar] = page.named("svg")
     assert bar["aria-label"] == (
-        "variants by verdict: 1 sound by the model, silicon did not run, "
-        "2 broken by the model, silicon did not run"
+        "variants by verdict: 2 broken by the model, silicon did not run, "
+        "1 sound by the model, silicon did not run"
     )
     assert "(95 %, one-sided)" not in page.words
     assert page.words.count("Silicon did not run") == 3

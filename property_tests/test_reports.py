@@ -13,6 +13,8 @@ from sbo_verify.store import Run
 
 ROOT = Path(__file__).resolve().parents[1]
 SOUND_OBSERVATIONS = 100_000_000
+# What is still read in a browser that renders Markdown; the whole of a run is in the page.
+MOST_MARKDOWN_BYTES = 200_000
 
 
 def test_there_is_a_recorded_run() -> None:
@@ -33,6 +35,16 @@ def test_a_recorded_run_is_judged_again_as_it_was(path: Path) -> None:
 @pytest.mark.parametrize("path", RUNS, ids=[path.name for path in RUNS])
 def test_a_recorded_report_is_what_its_records_give(path: Path) -> None:
     assert (path / "report.md").read_text() == markdown_text(findings_reported(path))
+
+
+@pytest.mark.parametrize("path", RUNS, ids=[path.name for path in RUNS])
+def test_a_recorded_report_can_be_read(path: Path) -> None:
+    text = (path / "report.md").read_text()
+    assert len(text.encode()) < MOST_MARKDOWN_BYTES
+    # What every reader wants comes before what is looked up.
+    heads = [line for line in text.splitlines() if line.startswith("## ")]
+    assert heads[:3] == ["## How sure", "## Machine", "## Variants"]
+    assert heads[-1] == "## Variant by variant"
 
 
 @pytest.mark.parametrize("path", RUNS, ids=[path.name for path in RUNS])

@@ -24,7 +24,7 @@ from sbo_verify.report.charts import (
 )
 from sbo_verify.report.costs import IN_BENCHMARK, IN_RUN, cost_of
 from sbo_verify.report.figures import cost_text, counts_text, percent_text
-from sbo_verify.report.outline import KINDS, Findings
+from sbo_verify.report.outline import KINDS, Findings, joint_counts
 
 MOST_VALUES = 6
 MOST_GROUPS = 3
@@ -76,8 +76,9 @@ class HeatMap:
 
 def verdict_bar(findings: Findings) -> str:
     """How many variants have which joint verdict; empty where there is none."""
-    found = [each.joint for each in findings.verdicts]
-    counts = [(joint, found.count(joint), kind) for joint, kind in KINDS.items() if joint in found]
+    counts = [
+        (joint, count, KINDS[joint]) for joint, count in joint_counts(findings.verdicts).items()
+    ]
     return shares_bar(counts, "variants by verdict") if counts else ""
 
 

@@ -25,6 +25,7 @@ from sbo_verify.report.outline import (
     VARIANT_FIGURES,
     WITNESS_COLUMNS,
     Findings,
+    joint_counts,
     outline,
 )
 from sbo_verify.report.pages import (
@@ -106,6 +107,7 @@ def html_text(findings: Findings) -> str:
         report=outline(findings),
         outcome_kind=OUTCOME_KINDS.get(findings.summary.outcome, "warn"),
         bar=own(verdict_bar(findings)),
+        answer_kinds=[KINDS[joint] for joint in joint_counts(findings.verdicts)],
         columns=VARIANT_COLUMNS,
         figures=VARIANT_FIGURES,
         witness_columns=WITNESS_COLUMNS,

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from sbo_verify.report.gallery import heat_map, pictures
-from sbo_verify.report.markdown_pages import environment_text, page_text, picture_text
+from sbo_verify.report.markdown_pages import (
+    DETAIL_TOLD,
+    environment_text,
+    machine_sources,
+    page_text,
+    picture_text,
+)
 from sbo_verify.report.markdown_words import bullets, code_span, escape, markdown_table
 from sbo_verify.report.outline import (
     BOUND_TOLD,
@@ -21,7 +27,10 @@ from sbo_verify.report.pages import pages
 
 
 def markdown_text(findings: Findings) -> str:
-    """The whole report; every text that comes from a record is escaped."""
+    """The report, shorter than the page: an execution is left to the forms html and json.
+
+    Every text that comes from a record is escaped.
+    """
     report = outline(findings)
     parts = [
         *_opening(report),
@@ -38,13 +47,15 @@ def markdown_text(findings: Findings) -> str:
         parts.append(escape(report.worst_left_out))
     if report.by_luck:
         parts += ["## Allowed by the PTX ISA, never seen here", bullets(report.by_luck)]
-    parts += environment_text(heat_map(findings))
-    parts += [text for picture in pictures(findings) for text in picture_text(picture)]
-    parts.append("## Variant by variant")
-    parts += [text for page in pages(findings) for text in page_text(page)]
     if report.notes:
         parts += ["## Notes", bullets(report.notes)]
-    parts += ["## Not tried", bullets(report.not_tried), f"**{escape(report.closing)}**"]
+    parts += ["## Not tried", bullets(report.not_tried)]
+    parts += environment_text(heat_map(findings))
+    parts += [text for picture in pictures(findings) for text in picture_text(picture)]
+    detailed = pages(findings)
+    parts += ["## Variant by variant", DETAIL_TOLD, *machine_sources(detailed)]
+    parts += [text for page in detailed for text in page_text(page)]
+    parts.append(f"**{escape(report.closing)}**")
     return "\n\n".join(parts) + "\n"
 
 

@@ -85,7 +85,8 @@ _YES = {
 }
 # A pass without silicon promises only what the levels that ran can show.
 _CLEARED_ON_SILICON = (
-    "Pass: no variant that forbids a stale read showed one, and every canary that took part did."
+    "Pass: no stale tile was read where the model forbids one, and every canary that took part "
+    "showed some."
 )
 _CLEARED_WITHOUT_SILICON = (
     "Pass, of the levels that ran: the compiled code of every variant is as declared."
@@ -208,12 +209,16 @@ def _answer(verdicts: Sequence[RowVerdict]) -> str:
     return f"{text}, not known with {unknown}." if unknown else f"{text}."
 
 
-def _answer_by_joint(verdicts: Sequence[RowVerdict]) -> list[str]:
+def joint_counts(verdicts: Sequence[RowVerdict]) -> dict[str, int]:
+    """How many variants have which joint verdict, gravest first; those that some variant has."""
     found = [verdict.joint for verdict in verdicts]
+    return {joint.value: found.count(joint.value) for joint in _MEANING if joint.value in found}
+
+
+def _answer_by_joint(verdicts: Sequence[RowVerdict]) -> list[str]:
+    counts = joint_counts(verdicts)
     return [
-        f"{found.count(joint.value)} x {joint.value}: {meaning}"
-        for joint, meaning in _MEANING.items()
-        if joint.value in found
+        f"{counts[joint]} x {joint}: {told}" for joint, told in _MEANING.items() if joint in counts
     ]
 
 
