@@ -20,7 +20,7 @@ from sbo_verify.device import micro_kernel
 from sbo_verify.device.micro_kernel import MicroKernel, RawLaunch, Shot
 
 # Longer than a test waits for the process to end, and an end all the same.
-ENDLESS_SECONDS = 15.0
+ENDLESS_SECONDS = 60.0
 PATIENCE_SECONDS = 0.3
 MORE_THAN_ANY_GPU_BYTES = 1 << 42
 

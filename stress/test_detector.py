@@ -16,7 +16,7 @@ from sbo_verify.verdict import SiliconVerdict
 pytestmark = pytest.mark.silicon
 
 PROTOCOL = PROTOCOLS["signal_publish"]
-CALM = {"rounds": "200", "noise_share": "0.2", "timeout_ms": "400"}
+CALM = {"rounds": "200", "noise_share": "0.2"}
 SEED = 20
 
 
@@ -26,7 +26,7 @@ def _launch(bench: Bench, name: str, **knobs: object) -> Launch:
 
 
 def test_a_threshold_that_never_comes_is_a_named_result(bench: Bench) -> None:
-    launch = _launch(bench, "full_wait-atom_release", withheld_round=50)
+    launch = _launch(bench, "full_wait-atom_release", withheld_round=50, timeout_ms=400)
     assert launch.fault is not None
     assert launch.fault["what"] == "threshold never reached"
     assert launch.fault["waiter"] == "consumer"
@@ -47,12 +47,12 @@ def test_a_signal_that_overshoots_is_a_named_result(bench: Bench, name: str) -> 
 
 def test_a_launch_that_outlives_its_limit_is_stopped_and_recorded(bench: Bench) -> None:
     row = PROTOCOL.row("full_wait-atom_release")
-    fixed = CALM | {"withheld_round": "50", "timeout_ms": "2000"}
+    fixed = CALM | {"withheld_round": "50", "timeout_ms": "10000"}
     kernel, shot = bench.shot(row, SEED, 0, fixed)
     # The host's patience ends long before the kernel's own bound.
     raw = kernel.run(replace(shot, limit_seconds=0.2))
     assert raw.hung
-    assert raw.elapsed_seconds < 1.5
+    assert raw.elapsed_seconds < 5
 
 
 def test_read_and_full_wait_are_told_apart_on_silicon(bench: Bench) -> None:

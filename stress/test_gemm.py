@@ -234,8 +234,9 @@ def test_the_benchmark_measures_a_small_shape(capsys: pytest.CaptureFixture[str]
     assert variants[:4] == ["plain", PUBLISHED, "plain", "signal"]
     assert len(variants[4:]) + len(record["left_out"]) == len(LIBRARIES)
     assert all(cell["product_is_right"] for cell in record["cells"])
-    # Longer than nothing, and shorter than a launch that was counted with its host's time.
-    assert all(1 < cell["microseconds"] < 50 for cell in record["cells"])
+    # Longer than nothing, and shorter than a launch that was counted with its host's time. Where
+    # processes take turns on the GPU, some repeat is of one turn.
+    assert all(1 < min(cell["repeats"]) < 50 for cell in record["cells"])
     assert [goal["variant"] for goal in record["goals"]] == [PUBLISHED]
     assert {limit["source"] for limit in record["limits"]} == {"datasheet", "measured"}
     assert record["settings"]["machine"]["gpu"]

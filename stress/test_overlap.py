@@ -29,8 +29,9 @@ def test_a_small_problem_is_measured(capsys: pytest.CaptureFixture[str]) -> None
     record = json.loads(capsys.readouterr().out)
     assert {cell["kind"] for cell in record["cells"]} == {"pair", "layer"}
     assert {SBO, TBO} <= {cell["schedule"] for cell in record["cells"]}
-    # Longer than nothing, and shorter than what waited for the host.
-    assert all(1 < cell["microseconds"] < 500 for cell in record["cells"])
+    # Longer than nothing, and shorter than what waited for the host. Where processes take turns on
+    # the GPU, some repeat is of one turn.
+    assert all(1 < min(cell["repeats"]) < 500 for cell in record["cells"])
     rates = [cell["bytes_per_second"] for cell in record["cells"] if cell["schedule"] in ALONE[1:]]
     assert rates
     assert all(1e9 < rate < 4e12 for rate in rates)

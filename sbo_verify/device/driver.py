@@ -32,6 +32,19 @@ def checked(call: str, result: tuple[Any, ...]) -> Any:  # noqa: ANN401 - cuda.b
     return values[0] if len(values) == 1 else tuple(values)
 
 
+def has_passed(event: int) -> bool:
+    """Whether all work before a recorded event has ended; `DriverError` where the work failed.
+
+    `event` is the handle of a CUDA event, of the driver or of the runtime.
+    """
+    d = driver()
+    answer = d.cuEventQuery(d.CUevent(event))
+    if answer[0] == d.CUresult.CUDA_ERROR_NOT_READY:
+        return False
+    checked("cuEventQuery", answer)
+    return True
+
+
 class Kernel:
     """A loaded kernel with its launch attributes."""
 

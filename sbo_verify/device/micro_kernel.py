@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from sbo_verify.device.build import Artefact
-from sbo_verify.device.driver import Kernel, encode_tensor_map
+from sbo_verify.device.driver import DriverError, Kernel, encode_tensor_map, has_passed
 from sbo_verify.device.geometry import Geometry
 from sbo_verify.device.gpu import (
     RESERVED_SHARED_BYTES,
@@ -335,12 +335,19 @@ def _offset(dtype: np.dtype[np.void], name: str) -> int:
 
 
 def _wait(event: Any, seconds: float) -> bool:  # noqa: ANN401 - a cupy event
-    """Poll rather than block: a hung launch must not take the interpreter with it."""
+    """Poll rather than block: a hung launch must not take the interpreter with it.
+
+    cupy's `done` says of work that failed only that it has not ended, so that the driver is asked.
+    Raises `LaunchFailedError` for such work.
+    """
     deadline = time.monotonic() + seconds
-    while not event.done:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(POLL_SECONDS)
+    try:
+        while not has_passed(event.ptr):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(POLL_SECONDS)
+    except DriverError as error:
+        raise LaunchFailedError(str(error)) from error
     return True
 
 
