@@ -131,16 +131,6 @@ def test_a_goal_that_was_reached_has_no_excuse() -> None:
     )
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"settings": 1, "cells": [], "method": {}}'])
-def test_another_file_is_refused(
-    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "other.json"
-    file.write_text(content)
-    assert main(["bench", "gemm", "--record", str(file)]) == USAGE
-    assert f"{file} is no record of bench gemm --json" in capsys.readouterr().err
-
-
 def test_a_record_with_other_figures_gives_another_text() -> None:
     data = json.loads((RECORDED / "gemm-benchmark.json").read_text())
     data["cells"][0]["microseconds"] += 1

@@ -255,16 +255,6 @@ def test_without_a_gpu_nothing_is_said(
     assert "no inputs 'nice'; there are normal, whole" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"settings": {"machine": 1}}'])
-def test_another_file_is_refused(
-    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "other.json"
-    file.write_text(content)
-    assert main(["numerics", "--record", str(file)]) == USAGE
-    assert f"{file} is no record of numerics --json" in capsys.readouterr().err
-
-
 # ---- what was recorded ----------------------------------------------------------------------
 
 RECORDS = sorted(REPORTS.glob("*/gemm-numerics.json"))

@@ -109,16 +109,6 @@ def test_a_kind_that_was_not_measured_has_no_part() -> None:
     assert "An MoE layer" not in overlap_times_text(made)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"settings": 1, "cells": [], "method": {}}'])
-def test_another_file_is_refused(
-    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "other.json"
-    file.write_text(content)
-    assert main(["bench", "overlap", "--record", str(file)]) == USAGE
-    assert f"{file} is no record of bench overlap --json" in capsys.readouterr().err
-
-
 # ---- what was recorded -----------------------------------------------------------------------
 
 RECORDS = sorted(REPORTS.glob("*/overlap.json"))

@@ -22,8 +22,15 @@ DEFAULT_SECONDS = 2.0
 Command = Callable[..., Any]
 
 
-class Seconds(click.FloatRange):
-    """A time above 0; neither endless nor "not a number", which compare as if allowed."""
+class Finite(click.FloatRange):
+    """A number in a range; neither endless nor "not a number", which compare as if allowed.
+
+    `what` names it in a message: "number of seconds".
+    """
+
+    def __init__(self, what: str, **limits: Any) -> None:  # noqa: ANN401 - as click has them
+        super().__init__(**limits)
+        self.what = what
 
     def convert(
         self,
@@ -31,33 +38,15 @@ class Seconds(click.FloatRange):
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> float:
-        """The seconds in `value`."""
-        seconds = float(super().convert(value, param, ctx))
-        if not isfinite(seconds):
-            self.fail(f"{value} is no number of seconds", param, ctx)
-        return seconds
+        """The number in `value`."""
+        number = float(super().convert(value, param, ctx))
+        if not isfinite(number):
+            self.fail(f"{value} is no {self.what}", param, ctx)
+        return number
 
 
-SECONDS = Seconds(min=0.001)
-
-
-class Rate(click.FloatRange):
-    """A rate from 0 to below 1; not "not a number", which compares as if allowed."""
-
-    def convert(
-        self,
-        value: Any,  # noqa: ANN401 - as click has it
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> float:
-        """The rate in `value`."""
-        rate = float(super().convert(value, param, ctx))
-        if not isfinite(rate):
-            self.fail(f"{value} is no rate", param, ctx)
-        return rate
-
-
-RATE = Rate(0.0, 1.0, max_open=True)
+SECONDS = Finite("number of seconds", min=0.001)
+RATE = Finite("rate", min=0.0, max=1.0, max_open=True)
 # numpy's generators take no others, and what is drawn is none.
 SEED = click.IntRange(min=0)
 

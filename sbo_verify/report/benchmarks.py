@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sbo_verify.report.markdown_words import escape
+from sbo_verify.report.markdown_words import code_span, escape
+
+
+def opening(title: str, command: str, settings: Mapping[str, Any]) -> list[str]:
+    """Title, the `command` that made the text and that which made the record, and by whom."""
+    return [
+        f"# {title}",
+        f"Made by `{command}` from {code_span(settings['command'])}.",
+        f"{escape(made_by(settings))}.",
+    ]
 
 
 def made_by(settings: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sbo_verify.report.benchmarks import made_by, method_list, spread_text
+from sbo_verify.report.benchmarks import method_list, opening, spread_text
 from sbo_verify.report.markdown_words import code_span, escape, markdown_table
 
 PLAIN, SIGNAL = "plain", "signal"
@@ -33,9 +33,11 @@ def gemm_times_text(record: Mapping[str, Any]) -> str:
     """
     settings, cells, method = record["settings"], record["cells"], record["method"]
     parts = [
-        "# The signal GEMM's time, and what its signal costs",
-        f"Made by `sbo-verify bench gemm --record FILE` from {code_span(settings['command'])}.",
-        f"{escape(made_by(settings))}.",
+        *opening(
+            "The signal GEMM's time, and what its signal costs",
+            "sbo-verify bench gemm --record FILE",
+            settings,
+        ),
         method_list(method),
         EXPLAINED,
     ]

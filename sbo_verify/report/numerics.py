@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sbo_verify.report.benchmarks import made_by
 from sbo_verify.report.markdown_words import code_span, escape, markdown_table
 
 SHAPE = ("groups", "m", "n", "k")
@@ -34,11 +35,7 @@ def numerics_text(record: Mapping[str, Any]) -> str:
 
     Raises `KeyError` where it is something else.
     """
-    settings, machine = record["settings"], record["settings"]["machine"]
-    made = (
-        f"{machine['gpu']}, driver {machine['driver']}, {settings['compiler']}, commit "
-        f"{settings['commit']}, seed {settings['seed']}, {settings['started']}"
-    )
+    settings = record["settings"]
     found = record["shortcomings"]
     shapes: dict[str, list[Cell]] = {}
     for cell in record["cells"]:
@@ -48,7 +45,7 @@ def numerics_text(record: Mapping[str, Any]) -> str:
     parts = [
         "# The signal GEMM's errors",
         f"Made by {code_span(settings['command'])}.",
-        f"{escape(made)}.",
+        f"{escape(made_by(settings))}.",
         "\n".join(f"- {escape(line)}" for line in EXPLAINED),
         "## Inputs",
         "\n".join(f"- {code_span(name)}: {escape(what)}" for name, what in record["kinds"].items()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sbo_verify.report.benchmarks import made_by, method_list, spread_text
+from sbo_verify.report.benchmarks import method_list, opening, spread_text
 from sbo_verify.report.markdown_words import code_span, escape, markdown_table
 
 Cell = Mapping[str, Any]
@@ -52,9 +52,9 @@ def overlap_times_text(record: Mapping[str, Any]) -> str:
     """
     settings, cells, method = record["settings"], record["cells"], record["method"]
     parts = [
-        "# Whether overlap pays on one GPU",
-        f"Made by `sbo-verify bench overlap --record FILE` from {code_span(settings['command'])}.",
-        f"{escape(made_by(settings))}.",
+        *opening(
+            "Whether overlap pays on one GPU", "sbo-verify bench overlap --record FILE", settings
+        ),
         method_list(method),
         MODEL,
         "## What was found",
