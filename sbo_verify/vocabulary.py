@@ -222,7 +222,11 @@ def _fence(qualifiers: list[str], _operands: str) -> Instruction:
     if qualifiers[:1] == ["proxy"]:
         if qualifiers[1:2] != ["async"]:
             raise _unknown(["fence", *qualifiers])
-        return Instruction(Kind.PROXY_FENCE, space=_space(qualifiers[2:]))
+        # `.shared::cluster` is shared memory too, and no global memory.
+        shared = any(word.split("::")[0] == "shared" for word in qualifiers[2:])
+        return Instruction(
+            Kind.PROXY_FENCE, space=Space.SHARED if shared else _space(qualifiers[2:])
+        )
     order = _order(qualifiers, Order.ACQ_REL)
     scope = _scope(qualifiers, None)
     special = any(word.startswith(("sync_restrict", "mbarrier_init")) for word in qualifiers)

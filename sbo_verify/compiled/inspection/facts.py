@@ -94,6 +94,8 @@ def fence(own: dict[Key, str], seen: dict[SeenKey, str], event: Event) -> None:
     """What was drained or seen before it is released or acquired, at its scope.
 
     A load at a narrow scope stays what it is: it is not morally strong with another CTA's write.
+    Another thread's poll stays what it is too: a fence makes an acquire pattern only of loads that
+    its own thread did before it.
     """
     instruction = event.instruction
     order = instruction.order if instruction is not None else None
@@ -101,10 +103,10 @@ def fence(own: dict[Key, str], seen: dict[SeenKey, str], event: Event) -> None:
     after: dict[str, str] = {}
     if order in {Order.RELEASE, Order.ACQ_REL, Order.SC}:
         after |= dict.fromkeys(("done", "narrow store"), "released" if wide else "narrow")
+    _change(seen, after)
     if order in {Order.ACQUIRE, Order.ACQ_REL, Order.SC}:
         after |= dict.fromkeys(("relaxed", "volatile"), "acquired" if wide else "narrow")
     _change(own, after)
-    _change(seen, after)
 
 
 def _change(facts: MutableMapping[_AnyKey, str], after: Mapping[str, str]) -> None:

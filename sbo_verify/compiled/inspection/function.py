@@ -12,7 +12,7 @@ from sbo_verify.compiled.inspection.events import Event, Events, Part, events_of
 from sbo_verify.compiled.inspection.facts import of_other_ctas, of_the_cta
 from sbo_verify.compiled.inspection.forgetting import Forgetting
 from sbo_verify.compiled.inspection.graph import Graph, graph_of
-from sbo_verify.compiled.inspection.joins import JOINING, Joins, joins_of
+from sbo_verify.compiled.inspection.joins import JOINING, Joins, Threads, joins_of
 from sbo_verify.compiled.inspection.lanes import WARP
 from sbo_verify.compiled.inspection.phases import follow_mbarriers
 from sbo_verify.compiled.inspection.text import Function, Module, Op
@@ -163,7 +163,7 @@ def read_function(module: Module, function: Function, harmless: Iterable[str]) -
     except GivenUpError as error:
         return Read(function, events, values, followed, given_up=str(error))
     coming = {id(each.op): ways.coming(each) for each in events.all}
-    joins = joins_of(graph, values, events, coming, threads)
+    joins = joins_of(graph, values, events, Threads(threads, coming, conditions))
     follow_mbarriers(joins, values, events, coming)
     return Read(function, events, values, replace(followed, joins=joins), ways)
 

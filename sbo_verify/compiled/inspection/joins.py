@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from sbo_verify.compiled.inspection.conditions import Conditions
 from sbo_verify.compiled.inspection.events import Event, Events, Part
 from sbo_verify.compiled.inspection.facts import Literal, of_other_ctas
 from sbo_verify.compiled.inspection.graph import Graph
 from sbo_verify.compiled.inspection.lanes import CTA_THREADS, WARP
+from sbo_verify.compiled.inspection.pairing import Turns, turns
 from sbo_verify.compiled.inspection.text import Op
 from sbo_verify.compiled.inspection.values import (
     ALL_THREADS,
@@ -146,13 +148,23 @@ def _related(waits: Event, tells: Event) -> bool:
     )
 
 
-def joins_of(
-    graph: Graph, values: Values, events: Events, coming: Mapping[int, Coming], threads: int
-) -> Joins:
-    """The meetings of a function; `coming` says who may come to each event."""
+@dataclass(frozen=True)
+class Threads:
+    """The threads of a CTA, as a mask, who of them may come to each event, and on what conditions.
+
+    Two-dimensional CTAs have `values` and `conditions` that know nothing of `%tid`.
+    """
+
+    of_cta: int
+    coming: Mapping[int, Coming]
+    conditions: Conditions
+
+
+def joins_of(graph: Graph, values: Values, events: Events, threads: Threads) -> Joins:
+    """The meetings of a function."""
     joins = Joins(graph)
-    _cta_barriers(joins, values, events, coming, threads)
-    _warp_barriers(joins, values, events, coming)
+    _cta_barriers(joins, values, events, threads)
+    _warp_barriers(joins, values, events, threads)
     _cluster_barriers(joins, events)
     joins.others += events.of(Part.OTHER_SYNC)
     return joins
@@ -203,11 +215,25 @@ class _Sites:
     graph: Graph
     events: list[Event]
     names: Mapping[int, Mapping[object, int]]
-    coming: Mapping[int, Coming]
-    threads: int
+    of: Threads
+    _turns: dict[object, Turns] = field(default_factory=dict)
 
     def mask(self, event: Event, name: object) -> int:
-        return self.coming[id(event.op)].mask & self.names[id(event.op)].get(name, 0)
+        return self.of.coming[id(event.op)].mask & self.names[id(event.op)].get(name, 0)
+
+    def turns(self, name: object) -> Turns:
+        """How many places of a name threads pass before each of them."""
+        if name not in self._turns:
+            masks = [(e, mask) for e in self.events if (mask := self.mask(e, name))]
+            self._turns[name] = turns(self.graph, self.of.conditions, masks)
+        return self._turns[name]
+
+    def alike(self, name: object) -> bool:
+        """Whether all threads that come to one place of a name come to all, one by one."""
+        found = [(e, mask) for e in self.events if (mask := self.mask(e, name))]
+        return len({mask for _, mask in found}) == 1 and not any(
+            self.mask(other, name) for each, _ in found for other in self.apart(each)
+        )
 
     @cached_property
     def blocks(self) -> dict[int, list[Event]]:
@@ -235,21 +261,22 @@ class _Sites:
         while left:
             found += self.blocks[left.bit_length() - 1]
             left ^= 1 << (left.bit_length() - 1)
-        here = self.coming[id(site.op)].literals
-        return [e for e in found if not of_other_ctas(here, self.coming[id(e.op)].literals)]
+        here = self.of.coming[id(site.op)].literals
+        coming = self.of.coming
+        return [e for e in found if not of_other_ctas(here, coming[id(e.op)].literals)]
 
 
-def _cta_barriers(
-    joins: Joins, values: Values, events: Events, coming: Mapping[int, Coming], threads: int
-) -> None:
+def _cta_barriers(joins: Joins, values: Values, events: Events, threads: Threads) -> None:
     """Barriers of one name on exclusive branches are one meeting.
 
     Those that stand one behind the other are different ones, unless their threads are others and
-    only together as many as the barrier waits for.
+    only together as many as the barrier waits for. The n-th of some threads meets the n-th of
+    others; where it is not known which that is, nothing is told.
     """
+    coming = threads.coming
     found = [each for each in events.of(Part.BARRIER, Part.ARRIVE) if coming[id(each.op)].mask]
     names = {id(each.op): _names(each, values) for each in found}
-    sites = _Sites(joins.graph, found, names, coming, threads)
+    sites = _Sites(joins.graph, found, names, threads)
     for site in found:
         count = _count(site, values)
         groups: list[int] = []
@@ -272,29 +299,52 @@ def _arrivals(sites: _Sites, site: Event, name: object, count: int) -> list[Even
     """The places whose threads a barrier waits for; None where they are not as many."""
     if sites.nameless:
         return None
-    near = [site, *(each for each in sites.apart(site) if sites.mask(each, name))]
-    together = 0
-    for each in near:
-        together |= sites.mask(each, name)
-    wanted = count or sites.threads.bit_count()
-    for other in sites.events if together.bit_count() < wanted else ():
-        mask = sites.mask(other, name)
-        if together.bit_count() < wanted and mask and not mask & together:
-            near.append(other)
-            together |= sites.mask(other, name)
-    elected = any(sites.coming[id(each.op)].elected for each in near)
+    if sites.alike(name):
+        near = [site]
+        together = sites.mask(site, name)
+    else:
+        turn = sites.turns(name)
+        if not turn.known or turn.shifted():
+            return None
+        others = [each for each in sites.apart(site) if sites.mask(each, name)]
+        near = [site, *(each for each in others if turn.may_meet(site, each))]
+        together = 0
+        for each in near:
+            together |= sites.mask(each, name)
+        wanted = count or sites.of.of_cta.bit_count()
+        for other in sites.events if together.bit_count() < wanted else ():
+            mask = sites.mask(other, name)
+            meets = mask and not mask & together and turn.may_meet(site, other)
+            if meets and together.bit_count() < wanted:
+                near.append(other)
+                together |= mask
+        missing = 0 if count else sites.of.of_cta & ~together
+        if any(sites.mask(each, name) & missing for each in sites.events):
+            return None
+        if _one_behind_another(sites, near, name):
+            return None
+    elected = any(sites.of.coming[id(each.op)].elected for each in near)
     return None if elected or (count and together.bit_count() != count) else near
+
+
+def _one_behind_another(sites: _Sites, near: list[Event], name: object) -> bool:
+    """Whether the same threads come to two of the places, one behind the other."""
+    return any(
+        sites.mask(one, name) & sites.mask(other, name) and sites.graph.before(one.op, other.op)
+        for one in near
+        for other in near
+    )
 
 
 # ---- barriers of a warp and of a cluster ----------------------------------------------------
 
 
-def _warp_barriers(
-    joins: Joins, values: Values, events: Events, coming: Mapping[int, Coming]
-) -> None:
-    sites = events.of(Part.WARP_BARRIER)
+def _warp_barriers(joins: Joins, values: Values, events: Events, threads: Threads) -> None:
+    coming = threads.coming
+    sites = [each for each in events.of(Part.WARP_BARRIER) if coming[id(each.op)].mask]
     lanes = {id(e.op): uniform(values.of(e.op.operands[0])) for e in sites if e.op.operands}
     graph = joins.graph
+    turn: Turns | None = None
     for site in sites:
         members = lanes.get(id(site.op))
         if members is None or not values.flat:
@@ -313,6 +363,14 @@ def _warp_barriers(
                 and not graph.before(site.op, other.op)
             )
         )
+        if len(arrivals) > 1:
+            masks = [(e, coming[id(e.op)].mask) for e in sites if lanes.get(id(e.op)) == members]
+            turn = turn or turns(graph, threads.conditions, masks)
+            arrivals = tuple(e for e in arrivals if e is site or turn.may_meet(site, e))
+            behind = any(graph.before(a.op, b.op) for a in arrivals for b in arrivals)
+            if behind or not turn.known or turn.shifted():
+                joins.others.append(site)
+                continue
         joins.add(site, Meeting(groups, arrivals))
 
 
