@@ -125,6 +125,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Refuse bad options, draw the seed, look for a GPU, make the run's folder."""
     config.addinivalue_line("markers", "silicon: needs a Hopper GPU")
     config.addinivalue_line("markers", "live_gemm: needs torch on it too")
+    config.addinivalue_line("markers", "long: takes long, and begins early where silicon runs")
     config.stash[_CRASHES] = []
     refuse_seconds("--budget", config.option.budget)
     refuse_seconds("--gemm-budget", config.option.gemm_budget)
@@ -237,8 +238,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A gate test may take several times its planned share before pytest-timeout ends it."""
-    from sbo_verify.harness.gate import longest_seconds_for  # noqa: PLC0415
+    """A gate test may take several times its planned share before pytest-timeout ends it.
+
+    Where silicon runs, what takes long begins early.
+    """
+    from sbo_verify.harness.gate import begun_early, longest_seconds_for, takes_long  # noqa: PLC0415
 
     workers = _worker_count()
     for name, kernel in GATED.items():
@@ -249,6 +253,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 planned = longest_seconds_for(row, rows, budget, workers)
                 limit = TIMEOUT_FLOOR_SECONDS + TIMEOUT_FACTOR * planned
                 item.add_marker(pytest.mark.timeout(limit))
+                if takes_long(row):
+                    item.add_marker(pytest.mark.long)
+    if not config.stash[_SESSION].why_not:
+        items[:] = begun_early(items, lambda item: item.get_closest_marker("long") is not None)
 
 
 def _worker_count() -> int:

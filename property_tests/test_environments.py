@@ -22,6 +22,7 @@ from sbo_verify.harness.environments import (
     SOUND_SHARES,
     Environment,
     EnvironmentsError,
+    Kept,
     Source,
     choose,
     kept,
@@ -89,6 +90,18 @@ def test_the_document_counts_the_kept_environments_right() -> None:
 def test_a_canary_has_a_kept_environment() -> None:
     canaries = {row.name for row in SIGNAL_PUBLISH if row.canary}
     assert canaries <= kept().killable
+
+
+def test_the_version_changes_with_any_knob_that_can_be_chosen_and_with_nothing_else() -> None:
+    def version(*environments: Environment) -> str:
+        return Kept(settings={}, environments=environments).version
+
+    one, other = environment(), environment(OTHER)
+    assert version(one, other) == version(environment(stale=51), other)
+    changed_knob = environment(knobs=Knobs(ring=4))
+    assert (
+        len({version(*each) for each in ((one, other), (other, one), (one,), (changed_knob,))}) == 4
+    )
 
 
 def test_an_environment_comes_back_from_its_file(tmp_path: Path) -> None:

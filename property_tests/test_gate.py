@@ -21,12 +21,14 @@ from sbo_verify.harness.gate import (
     CANARY_PATIENCE,
     PATIENCE,
     Gate,
+    begun_early,
     launches_of,
     longest_seconds_for,
     observations_wanted,
     seconds_for,
     seconds_left_for,
     sightings_wanted,
+    takes_long,
     verdict_of,
 )
 from sbo_verify.harness.runner import Bench
@@ -143,7 +145,7 @@ def test_time_that_is_left_is_shared_by_those_who_wait() -> None:
     assert left(rows[1], rows, launch("poll_equal", elapsed_seconds=30.0)) == 30.0
 
 
-@pytest.mark.parametrize("workers", [1, 3, 8])
+@pytest.mark.parametrize("workers", [1, 3, 8, 16])
 def test_every_row_has_time_however_the_workers_take_turns(workers: int) -> None:
     """Each row uses all it is given, and tells of it launch by launch."""
     rows, budget = list(SIGNAL_PUBLISH.rows), 60.0
@@ -166,6 +168,28 @@ def test_every_row_has_time_however_the_workers_take_turns(workers: int) -> None
         share = seconds_for(row, rows, budget, workers)
         assert row.canary or given_seconds[row.name] >= share / 2
     assert sum(given_seconds.values()) <= 1.1 * budget * workers
+
+
+def test_what_takes_long_begins_early_and_far_apart() -> None:
+    numbers = list(range(362))
+    long = [361, 5, 6, 200, 360]
+    ordered = begun_early(numbers, long.__contains__)
+    places = sorted(ordered.index(each) for each in long)
+    # Eight workers are given eleven neighbours each at first.
+    assert len({place // 11 for place in places}) == len(long)
+    assert places[0] == 0
+    assert places[-1] < len(numbers) / 2
+    assert [each for each in ordered if each not in long] == [n for n in numbers if n not in long]
+    assert begun_early(numbers, lambda _: False) == numbers
+    assert begun_early([1, 2], lambda _: True) == [1, 2]
+
+
+def test_rows_with_more_than_a_share_take_long() -> None:
+    long = [row.name for row in SIGNAL_PUBLISH if takes_long(row)]
+    assert "full_wait-release_by_cluster_peer" in long
+    assert "poll_one_thread-reads_alone" in long
+    assert SOUND not in long
+    assert CANARY not in long
 
 
 def test_a_sound_row_ends_with_the_observations_that_its_bound_takes() -> None:

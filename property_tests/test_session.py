@@ -12,6 +12,7 @@ from fake_bench import GPU, FakeBench
 from written_runs import code_reading, fault, launch, settings
 
 from sbo_verify.device.micro_kernel import LaunchHungError
+from sbo_verify.harness.environments import kept
 from sbo_verify.harness.runner import Bench
 from sbo_verify.harness.session import (
     COMMIT_VARIABLE,
@@ -25,7 +26,7 @@ from sbo_verify.harness.session import (
 )
 from sbo_verify.protocol import UnknownNameError
 from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
-from sbo_verify.record import Launch
+from sbo_verify.record import GEMM, Launch
 from sbo_verify.store import Run
 
 SOUND = "full_wait-atom_release"
@@ -175,6 +176,8 @@ def test_settings_say_what_runs_where_and_how(monkeypatch: pytest.MonkeyPatch) -
     assert (found.machine["gpu"], found.machine["sm_count"]) == (GPU.name, 132)
     assert found.command == "sbo-verify run --variants 'read_wait*'"
     assert settings_of(plan_of(command="pytest stress/"), GPU, "").command == "pytest stress/"
+    assert (found.killable, found.environments) == ([CANARY], kept().version)
+    assert settings_of(plan_of(kernel=GEMM), GPU, "").environments == ""
 
 
 def test_settings_without_a_gpu_say_why() -> None:

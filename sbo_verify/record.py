@@ -75,7 +75,8 @@ class Settings(Record):
     are those that were fixed, as text; runs that are older do not say them. `seconds_in_all` is
     the GPU time that all rows of a soak share, and 0 in any other run. `killable` names those of
     the rows that a GPU was once seen to show as broken; runs that are older do not say it. `bound`
-    is the rate, 95 %, below which a sound row's stress ended, 0 where none did.
+    is the rate, 95 %, below which a sound row's stress ended, 0 where none did. `environments` is
+    the version of those that launches could be tuned to, empty where none could and in older runs.
     """
 
     kind: ClassVar[str] = "settings"
@@ -99,6 +100,7 @@ class Settings(Record):
     seconds_in_all: float = 0.0
     killable: list[str] = field(default_factory=list)
     bound: float = 0.0
+    environments: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

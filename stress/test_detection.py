@@ -59,6 +59,7 @@ def test_a_planted_violation_makes_a_sound_row_fail(bench: Bench) -> None:
     assert classify(launch.stale_tiles, launch.observations) is SiliconVerdict.SOMETIMES
 
 
+@pytest.mark.long
 def test_mutants_are_seen_in_the_environments_that_are_kept_for_them(bench: Bench) -> None:
     """One launch each; those that a launch of the search saw every time, but for very few."""
     sure = [each for each in kept().environments if each.killed == each.launches]

@@ -16,6 +16,7 @@ from sbo_verify.harness.overlap_work import DownAndSend
 pytestmark = [
     pytest.mark.silicon,
     pytest.mark.live_gemm,
+    pytest.mark.long,
     pytest.mark.usefixtures("live_bench"),
 ]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.silicon, pytest.mark.live_gemm]
+pytestmark = [pytest.mark.silicon, pytest.mark.live_gemm, pytest.mark.long]
 pytest_plugins = ["pytester"]
 
 HERE = Path(__file__).parent

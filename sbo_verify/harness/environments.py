@@ -8,6 +8,7 @@ from its own generator: so it stays exactly repeatable by (row, seed, index) at 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,6 +23,7 @@ from sbo_verify.harness.knobs import KnobError, Knobs, draw, draw_dense, weighte
 from sbo_verify.protocol import Row
 
 KEPT = Path(__file__).with_name("environments.json")
+VERSION_DIGITS = 12
 
 
 class Source(StrEnum):
@@ -110,6 +112,12 @@ class Kept:
     def killable(self) -> frozenset[str]:
         """The mutants that were once seen killed."""
         return frozenset(each.row for each in self.environments)
+
+    @property
+    def version(self) -> str:
+        """A hash of the knobs that can be chosen: launches of one version choose alike."""
+        knobs = [(each.row, each.knobs.to_json()) for each in self.environments]
+        return hashlib.sha256(json.dumps(knobs).encode()).hexdigest()[:VERSION_DIGITS]
 
 
 def read(path: Path) -> Kept:

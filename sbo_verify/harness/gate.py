@@ -12,8 +12,9 @@ launches have seen it. What is left of a row's time goes to those after it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from sbo_verify.harness.judgement import Evidence, judge_run
 from sbo_verify.harness.runner import geometry_of
@@ -33,6 +34,7 @@ from sbo_verify.protocol import Row
 from sbo_verify.record import MICRO, Launch, RowVerdict
 from sbo_verify.store import Run
 
+T = TypeVar("T")
 # What the gate wants to say of a sound row's rate of stale hand-overs, at 95 %. The GEMM hands over
 # too slowly for it, and takes the time it is given.
 BOUND = 1e-8
@@ -109,6 +111,25 @@ def seconds_left_for(
     left = max(budget_seconds - (sum(used.values()) + owed) / workers, 0.0)
     least = LEAST_SHARE * seconds_for(row, rows, budget_seconds, workers)
     return min(max(seconds_for(row, waiting, left, workers), least), longest)
+
+
+def takes_long(row: Row) -> bool:
+    """Whether a row has more than a usual sound row's share: no gate should end on it."""
+    return share_of(row) > SOUND_SHARE
+
+
+def begun_early(items: Sequence[T], is_long: Callable[[T], bool]) -> list[T]:
+    """The items with the long ones spread over the first half, the others in their order.
+
+    pytest-xdist gives each worker a run of neighbours first: long ones side by side would be one
+    worker's, and one that came last would be waited for by all.
+    """
+    long = [each for each in items if is_long(each)]
+    ordered = [each for each in items if not is_long(each)]
+    apart = 1 + len(ordered) // (2 * len(long)) if long else 1
+    for place, each in enumerate(long):
+        ordered.insert(place * apart, each)
+    return ordered
 
 
 def has_shown(row: Row, plan: Plan, launches: Sequence[Launch]) -> bool:

@@ -164,6 +164,7 @@ def enough_for(row: Row, plan: Plan) -> int:
 def settings_of(plan: Plan, gpu: Gpu | None, silicon_reason: str) -> Settings:
     """The settings record of a run that starts now. `silicon_reason` says why there is no GPU."""
     commit, dirty = commit_of_source()
+    tuned = kept() if plan.kernel == MICRO and gpu is not None else None
     return Settings(
         format_version=FORMAT_VERSION,
         protocol=plan.protocol.name,
@@ -182,11 +183,8 @@ def settings_of(plan: Plan, gpu: Gpu | None, silicon_reason: str) -> Settings:
         producer=plan.producer,
         knobs=dict(plan.fixed),
         bound=plan.bound,
-        killable=[
-            row.name
-            for row in plan.rows
-            if plan.kernel == MICRO and gpu is not None and row.name in kept().killable
-        ],
+        killable=[row.name for row in plan.rows if tuned and row.name in tuned.killable],
+        environments=tuned.version if tuned else "",
     )
 
 
