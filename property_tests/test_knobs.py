@@ -264,6 +264,19 @@ def test_drawn_knobs_fit_every_variant(row: Row, seed: int, index: int, sm_count
     assert unfit(knobs, row, rng, sm_count) == []
 
 
+@given(rows, seeds, st.integers(1, 64))
+def test_a_fixed_number_in_flight_has_a_ring_whatever_is_drawn(
+    row: Row, seed: int, in_flight: int
+) -> None:
+    fixed = {"in_flight": str(in_flight)}
+    refuse_unfit(row, fixed)
+    geometry = geometry_of(row)
+    knobs = fit(draw(generator(seed, row.name, 0)).with_values(fixed), geometry, set(fixed))
+    fitted = fit_ring(knobs, 1, geometry, set(fixed))
+    assert fitted.in_flight == in_flight
+    assert fitted.ring >= in_flight + geometry.deferred
+
+
 @pytest.mark.parametrize("row", SIGNAL_PUBLISH.rows, ids=lambda row: row.name)
 def test_a_hundred_draws_fit_each_row_of_the_catalogue(row: Row) -> None:
     for index in range(100):

@@ -229,7 +229,8 @@ def fit_ring(knobs: Knobs, pairs: int, geometry: Geometry, fixed: Collection[str
     ring, in_flight = knobs.ring, knobs.in_flight
     if "ring" not in fixed:
         room = TILE_POOL_BYTES // (pairs * knobs.tile_bytes)
-        ring = max(1 + behind, min(ring, room))
+        least = in_flight if "in_flight" in fixed else 1
+        ring = max(least + behind, min(ring, room))
     if "in_flight" not in fixed:
         # A deferred signal is one round behind already.
         in_flight = max(1, min(in_flight, ring) - behind)
