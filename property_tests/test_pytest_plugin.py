@@ -113,6 +113,24 @@ def test_without_a_gpu_it_is_skipped_with_the_reason(pytester: pytest.Pytester, 
     result.stdout.fnmatch_lines(["*unknown: silicon did not run: needs a Hopper GPU: *"])
 
 
+@pytest.mark.parametrize("words", [(), ("--sbo-require-gpu",), ("-n", "1")], ids=str)
+def test_a_summary_says_why_no_producer_was_examined(
+    pytester: pytest.Pytester, words: tuple[str, ...]
+) -> None:
+    """A job's page without a word would be taken for a pass."""
+    pytester.makepyfile(MARKED)
+    pytester.runpytest_subprocess("--sbo-summary", "summary.md", *words)
+    text = (pytester.path / "summary.md").read_text()
+    assert text.startswith("## Hand-over gate: unknown\n\nNo producer was examined.\n\n- ")
+    assert text.count("needs a Hopper GPU: ") == 1
+
+
+def test_a_summary_of_tests_that_ask_for_no_producer_says_so(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it():\n    raise ValueError('mine')\n")
+    pytester.runpytest_inprocess("--sbo-summary", "summary.md")
+    assert "No test asked for one." in (pytester.path / "summary.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

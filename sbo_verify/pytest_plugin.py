@@ -37,6 +37,9 @@ FOREIGN = "foreign"
 RUN_PROPERTY = "sbo_run"
 TAKES = f"@pytest.mark.{MARK} takes producer=..., seconds=... and knobs={{...}}, each by its name"
 LOST = "the GPU is lost to this process"
+NEEDS_GPU, NEEDS_TORCH = "needs a Hopper GPU", "needs torch"
+# How the reason of a test begins whose producer was not examined, or not to its end.
+NOT_EXAMINED = ("unknown: ", NEEDS_GPU, NEEDS_TORCH, LOST)
 
 Producer = str | Callable[..., Any]
 StressProducer = Callable[..., "RowVerdict"]
@@ -215,8 +218,8 @@ def _why_no_silicon() -> str:
     try:
         usable_gpus()
     except NoGpuError as error:
-        return f"needs a Hopper GPU: {error}"
-    return "" if find_spec("torch") else "needs torch: pip install 'sbo-verify[gpu]'"
+        return f"{NEEDS_GPU}: {error}"
+    return "" if find_spec("torch") else f"{NEEDS_TORCH}: pip install 'sbo-verify[gpu]'"
 
 
 def _leased_gpu(config: pytest.Config) -> int:
@@ -320,9 +323,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         for each in _verdicts_in(report.user_properties)
     ]
     # The controlling process has the reports of all workers, and each worker its own.
-    if not told or hasattr(config, "workerinput"):
+    if hasattr(config, "workerinput"):
         return
-    terminalreporter.section("sbo_verify")
+    if told:
+        terminalreporter.section("sbo_verify")
     for nodeid, each in told:
         bound = "" if each["bound"] is None else f", rate below {each['bound']:.1e} at 95 %"
         terminalreporter.write_line(
@@ -332,4 +336,23 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(f"        report: sbo-verify report {each[RUN_PROPERTY]}")
     if config.option.sbo_summary:
         folders = (each[RUN_PROPERTY] for _, each in told)
-        terminalreporter.write_line(append_summaries(config.option.sbo_summary, folders, ""))
+        said = append_summaries(config.option.sbo_summary, folders, _unexamined(terminalreporter))
+        if said:
+            terminalreporter.write_line(said)
+
+
+def _unexamined(terminalreporter: Any) -> str:  # noqa: ANN401 - pytest's class is private
+    """Markdown of why no producer was examined: a page without a word is taken for a pass."""
+    from sbo_verify.report.markdown_words import bullets  # noqa: PLC0415
+
+    reports = [each for found in terminalreporter.stats.values() for each in found]
+    # Of a test that is skipped pytest keeps file, line and reason.
+    texts = [
+        each.longrepr[-1] if isinstance(each.longrepr, tuple) else each.longreprtext
+        for each in reports
+        if getattr(each, "longrepr", None)
+    ]
+    plain = [text.removeprefix("Skipped: ") for text in texts]
+    reasons = dict.fromkeys(text for text in plain if text.startswith(NOT_EXAMINED))
+    told = bullets(reasons) if reasons else "No test asked for one."
+    return f"## Hand-over gate: unknown\n\nNo producer was examined.\n\n{told}\n"

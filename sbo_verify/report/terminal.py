@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from sbo_verify.report.figures import NO_FIGURE
 from sbo_verify.report.outline import (
     BOUND_TOLD,
     QUESTION,
@@ -86,7 +87,8 @@ def _stack(cells: Sequence[str], console: Console) -> None:
     """One variant on two or more lines: its name, then what each column says of it."""
     name, *rest = cells
     _say(name, console, style="bold")
-    told = [f"{column} {cell}" for column, cell in zip(VARIANT_COLUMNS[1:], rest, strict=True)]
+    pairs = zip(VARIANT_COLUMNS[1:], rest, strict=True)
+    told = [f"{column} {cell}" for column, cell in pairs if cell != NO_FIGURE]
     console.print(Padding(Text("; ".join(told)), (0, 0, 0, 4)))
 
 
