@@ -131,9 +131,9 @@ def test_rounds_that_outlive_their_limit_are_stopped(live_bench: LiveBench) -> N
     bench, case = live_bench, CASES[1]
     tensors = bench.arena.tensors((case.groups, case.m, case.n, case.k), case.masks, 1)
     row = OVERLAP.row(PUBLISHED)
-    calm = replace(CALM, rounds_per_graph=0, timeout_ms=3000)
+    calm = replace(CALM, rounds_per_graph=0, timeout_ms=10_000)
     shot = shot_of(calm, variant_of(row), (64, 1), 1)
     kernel = bench.kernel(row)
     raw = bench.arena.run(replace(shot, limit_seconds=0.2), kernel, tensors, lambda: None)
     assert raw.hung
-    assert raw.elapsed_seconds < 2
+    assert raw.elapsed_seconds < 5
