@@ -24,6 +24,7 @@ from sbo_verify.api import open_run
 from sbo_verify.cli import commands, main
 from sbo_verify.cli.first_contact import LEVELS, closing_lines, print_doctor
 from sbo_verify.cli.options import complete_variants
+from sbo_verify.cli.tables import print_catalogue
 from sbo_verify.device.doctor import Finding, can_run, examine
 from sbo_verify.harness import examination
 from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
@@ -229,6 +230,16 @@ def test_a_list_of_variants_is_completed_at_its_end() -> None:
 
 
 # ---- the program ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_the_catalogue_breaks_no_name(width: int) -> None:
+    """A name is to be copied: `--variants` takes it whole."""
+    console = Console(width=width, color_system=None)
+    with console.capture() as capture:
+        print_catalogue(SIGNAL_PUBLISH, console)
+    words = {word.rstrip(":") for word in capture.get().split()}
+    assert {row.name for row in SIGNAL_PUBLISH} <= words
 
 
 @pytest.mark.parametrize("words", [["list"], ["list", "--json"]])

@@ -7,6 +7,7 @@ from statistics import median
 
 from rich import box
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -14,25 +15,43 @@ from sbo_verify.harness.benchmark import Throughput
 from sbo_verify.harness.sightings import Sighting
 from sbo_verify.protocol import Protocol
 
+# Narrower than this a column would break the names of variants, which are to be copied.
+TABLE_COLUMNS = 120
+
 
 def print_catalogue(protocol: Protocol, console: Console) -> None:
     """Name, expected verdict, canary, reason and source of every row."""
-    table = Table(box=box.SIMPLE, title=f"{protocol.name}: {protocol.summary}")
-    for column in ("variant", "stale read", "canary", "because", "source"):
-        table.add_column(column, overflow="fold")
-    for row in protocol:
-        cells = (
-            row.name,
-            row.expected.value,
-            "canary" if row.canary else "",
-            row.because,
-            row.source,
-        )
-        table.add_row(*(Text(cell) for cell in cells))
-    console.print(table)
+    if console.width < TABLE_COLUMNS:
+        _print_rows(protocol, console)
+    else:
+        _print_table(protocol, console)
     sound = sum(row.sound for row in protocol)
     canaries = sum(row.canary for row in protocol)
     console.print(f"{len(protocol.rows)} variants: {sound} sound, {canaries} canaries")
+
+
+def _print_rows(protocol: Protocol, console: Console) -> None:
+    console.print(Text(_title(protocol)))
+    for row in protocol:
+        verdict = f"{row.expected.value}, canary" if row.canary else row.expected.value
+        console.print(Text(f"{row.name}: {verdict}"))
+        console.print(Padding(Text(f"{row.because} ({row.source})"), (0, 0, 0, 4)))
+
+
+def _print_table(protocol: Protocol, console: Console) -> None:
+    table = Table(box=box.SIMPLE, title=_title(protocol))
+    table.add_column("variant", no_wrap=True)
+    for column in ("stale read", "canary", "because", "source"):
+        table.add_column(column, overflow="fold")
+    for row in protocol:
+        canary = "canary" if row.canary else ""
+        cells = (row.name, row.expected.value, canary, row.because, row.source)
+        table.add_row(*(Text(cell) for cell in cells))
+    console.print(table)
+
+
+def _title(protocol: Protocol) -> str:
+    return f"{protocol.name}: {protocol.summary}"
 
 
 def print_benchmark(cells: Iterable[Throughput], console: Console) -> None:

@@ -362,7 +362,7 @@ def _cells(data: dict[str, int]) -> list[str]:
         str(witness.expected),
         str(witness.seen),
         str(witness.signal),
-        f"{witness.producer_sm} to {witness.consumer_sm}",
+        f"{'unknown' if witness.producer_sm < 0 else witness.producer_sm} to {witness.consumer_sm}",
         f"{witness.cycles_since_signal:,}",
     ]
 
