@@ -154,7 +154,7 @@ def inspect_machine(
 
 def _overlooked(module: MachineModule, inspection: Inspection) -> Iterator[str]:
     """Words that are not known, in functions that seem to hand nothing over."""
-    judged = {each.function for each in inspection.hand_offs}
+    judged = {each.function for each in inspection.hand_offs if each.data}
     for function in module.functions:
         if function.name in judged or function.name not in inspection.functions:
             continue

@@ -14,6 +14,7 @@ from sbo_verify.compiled.inspection.values import ALL_THREADS, Lanes, Term, Valu
 DEEPEST = 50
 MOST_PARTS = 16
 OPPOSITE = {"eq": "ne", "lt": "ge", "le": "gt", "lo": "hs", "ls": "hi"}
+_INTEGERS = {f"{kind}{bits}" for kind in "sub" for bits in (16, 32, 64)}
 _OPPOSITE_OF = {**OPPOSITE, **{b: a for a, b in OPPOSITE.items()}}
 
 
@@ -114,6 +115,8 @@ class Conditions:
     def _compared(self, op: Op, words: Sequence[str], value: Value) -> Condition | None:
         """`setp.ne` is `setp.eq` the other way round; a choice compared with 0 is the choice."""
         name = words[0]
+        if words[-1] not in _INTEGERS:
+            return None  # Neither of two opposite comparisons holds of a NaN.
         if len(op.operands) != 3 or (len(words) > 2) or name not in _OPPOSITE_OF:  # noqa: PLR2004 - plain comparisons alone
             return None
         if (

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
-from sbo_verify.compiled.inspection.events import Event, Part
+from sbo_verify.compiled.inspection.events import Event, Part, is_word
+from sbo_verify.compiled.inspection.facts import ACQUIRED
 from sbo_verify.compiled.inspection.function import Read
 from sbo_verify.compiled.inspection.handoffs import HandOff, Side
 from sbo_verify.compiled.inspection.joins import JOINING
@@ -45,9 +47,10 @@ def judge_poll(read: Read, polls: list[Event], stored: Iterable[str] | None) -> 
     reads = [e for e in reads if any(read.joins.before(p.op, e.op) for p in polls)] or reads
     # Other words of the signal's buffer are other signals, unless they are all that is read.
     elsewhere = [each for each in reads if not each.buffer or each.buffer != polls[0].buffer]
+    beside = [each for each in reads if each not in elsewhere and not is_word(each)]
     reads = elsewhere or reads
     if not reads:
-        return None
+        return _unread_behind(read, polls)
     strongest = max(polls, key=_strength)
     hand_off = HandOff(read.function.name, Side.POLL, strongest.op, [each.op for each in reads])
     hand_off.ordering = [
@@ -56,6 +59,26 @@ def judge_poll(read: Read, polls: list[Event], stored: Iterable[str] | None) -> 
         if any(read.joins.before(poll.op, each.op) for poll in polls)
         and any(read.joins.before(each.op, data.op) for data in reads)
     ]
+    _judge_reads(read, hand_off, polls, reads)
+    if (
+        elsewhere
+        and beside
+        and (own := _judge_reads(read, _bare(read, polls), polls, beside)).broken
+    ):
+        rule, line = own.broken[0].rule, beside[0].op.line
+        hand_off.doubt(f"line {line}: if data stands beside the signal, it is not ordered ({rule})")
+    _judge_non_coherent(hand_off, reads, stored)
+    for op in read.unread(polls[0]):
+        hand_off.doubt(f"line {op.line}: {op.mnemonic} is not read")
+    return hand_off
+
+
+def _bare(read: Read, polls: list[Event]) -> HandOff:
+    return HandOff(read.function.name, Side.POLL, polls[0].op)
+
+
+def _judge_reads(read: Read, hand_off: HandOff, polls: list[Event], reads: list[Event]) -> HandOff:
+    """The reads on every way to them."""
     first = read.first_of_each(reads)
     followed = read.following(first, *polls)
     for data in first:
@@ -63,10 +86,38 @@ def judge_poll(read: Read, polls: list[Event], stored: Iterable[str] | None) -> 
             hand_off.doubt(f"line {data.op.line}: not followed: {followed.given_up}")
         for state in followed.ways.states(data):
             _judge(followed, hand_off, polls, data, state)
-    _judge_non_coherent(hand_off, reads, stored)
-    for op in read.unread(polls[0]):
-        hand_off.doubt(f"line {op.line}: {op.mnemonic} is not read")
     return hand_off
+
+
+def _unread_behind(read: Read, polls: list[Event]) -> HandOff | None:
+    """Where nothing is read behind a poll but what is not followed may."""
+    unread = [
+        each.op
+        for each in read.events.of(Part.UNREAD)
+        if any(read.graph.before(poll.op, each.op) for poll in polls)
+    ]
+    if not unread:
+        return None
+    hand_off = replace(_bare(read, polls), data=unread)
+    hand_off.doubt(f"line {unread[0].line}: {unread[0].mnemonic} is not read")
+    return hand_off
+
+
+def judge_calls(reads: list[Read]) -> Iterator[HandOff]:
+    """Calls of functions that poll, with reads behind: what the poll orders is not followed."""
+    polling = {read.function.name for read in reads if read.events.of(Part.POLL)}
+    for read in reads:
+        for call in read.events.of(Part.UNREAD):
+            if call.op.mnemonic.startswith("call") and not polling.isdisjoint(call.op.operands):
+                behind = [
+                    each.op
+                    for each in read.events.of(Part.READ, Part.BULK_READ)
+                    if read.graph.before(call.op, each.op)
+                ]
+                if behind:
+                    hand_off = HandOff(read.function.name, Side.POLL, call.op, behind)
+                    hand_off.doubt(f"line {call.op.line}: it polls, and is not followed")
+                    yield hand_off
 
 
 def _strength(event: Event) -> bool:
@@ -106,7 +157,11 @@ def _judge(read: Read, hand_off: HandOff, polls: list[Event], data: Event, state
             hand_off.provided.append(note)
     own = [word for (what, line), word in state.own.items() if what == "p" and line in lines]
     if own:
-        _judge_word(read, hand_off, data, relevant, own[0])
+        if any(word in ACQUIRED for word in own) and not all(word in ACQUIRED for word in own):
+            hand_off.doubt("another word of the signal's buffer is polled, and not acquired")
+            own = [word for word in own if word in ACQUIRED]
+        for word in own:
+            _judge_word(read, hand_off, data, relevant, word)
         return
     seen = [
         word

@@ -66,7 +66,18 @@ def may_be_one(first: Event, second: Event) -> bool:
         return True
     if first.buffer != second.buffer:
         return False
-    return not first.root or first.root != second.root or first.offset == second.offset
+    if not first.root or first.root != second.root:
+        return True
+    low, high = sorted((first, second), key=lambda each: each.offset)
+    return high.offset < low.offset + width(low.op)
+
+
+def width(op: Op) -> int:
+    """The bytes that an access touches."""
+    words = op.mnemonic.split(".")
+    count = next((int(each[1:]) for each in words if each in {"v2", "v4", "v8"}), 1)
+    bits = re.search(r"(8|16|32|64|128)(x2)?$", words[-1])
+    return count * (int(bits[1]) * (2 if bits[2] else 1) // 8 if bits else 16)
 
 
 @dataclass
@@ -87,7 +98,7 @@ class Events:
 
 # Order nothing that a hand-off could lean on.
 _SILENT = re.compile(
-    r"(mma|wmma|ldmatrix|movmatrix|tex|tld4|suld|txq|griddepcontrol|createpolicy|applypriority"
+    r"(mma|wmma|ldmatrix|movmatrix|txq|griddepcontrol|createpolicy|applypriority"
     r"|discard|prefetchu|cp\.async\.bulk\.prefetch|fence\.(proxy\.tensormap|mbarrier_init)"
     r"|nanosleep|istypep|tensormap|trap|brkpt|stacksave|stackrestore|alloca"
     r"|bmsk|szext|tanh|dp2a|dp4a|vset|vadd|vsub|vmin|vmax|wgmma|tcgen05\.(ld|alloc|dealloc)|clusterlaunchcontrol)\b"
@@ -196,6 +207,11 @@ def _mbarrier(op: Op, values: Values) -> Event | None:
     return _memory(op, part, Instruction(Kind.MBARRIER_ARRIVE, order), values)
 
 
+def _texture(op: Op, _values: Values) -> Event:
+    """A read beside the coherent path: of a texture, a surface, or uniform data (`ldu`)."""
+    return Event(op, Part.READ, Instruction(Kind.LOAD_NC, space=Space.GLOBAL))
+
+
 def _bulk_reduce(op: Op, values: Values) -> Event:
     return _memory(op, Part.BULK_STORE, Instruction(Kind.BULK_STORE), values)
 
@@ -209,6 +225,7 @@ _SPECIAL: tuple[tuple[re.Pattern[str], Callable[[Op, Values], Event | None]], ..
     (re.compile(r"(bar|barrier\.cta|barrier)\.arrive\b"), _arrive),
     (re.compile(r"cp\.async\.(?!bulk)"), _small_copy),
     (re.compile(r"mbarrier\."), _mbarrier),
+    (re.compile(r"(tex|tld4|suld|ldu)\b"), _texture),
 )
 
 
@@ -254,10 +271,11 @@ def _known(  # noqa: PLR0911 - one return for each kind
         return replace(event, part=Part.SHARED_STORE)
     if shared and part is Part.READ:
         return None
-    if part is Part.PUBLISH and not is_word(event):
+    released = instruction.order in {Order.RELEASE, Order.ACQ_REL}
+    if part is Part.PUBLISH and not is_word(event) and not released:
         return replace(event, part=Part.STORE)
     strong = instruction.order not in {None, Order.WEAK}
-    if part is Part.STORE and strong and is_word(event):
+    if part is Part.STORE and strong and (is_word(event) or released):
         return replace(event, part=Part.PUBLISH)
     return event
 
@@ -270,7 +288,10 @@ def _memory(op: Op, part: Part, instruction: Instruction, values: Values) -> Eve
     written = addresses[0]
     found = values.address(written)
     if found is None or not stable(found):
-        return Event(op, part, instruction, found.base if found else "", written)
+        # A register that is written again holds other addresses elsewhere.
+        again = len(values.definitions(values.register_of(written))) > 1
+        text = f"{written} of {op.place}" if again else written
+        return Event(op, part, instruction, found.base if found else "", text)
     root = found.root or found.text
     return Event(op, part, instruction, found.base, found.text, root, found.offset)
 
@@ -288,7 +309,8 @@ class _Taint:
     def __init__(self, graph: Graph, ops: list[Op]) -> None:
         self._users: dict[str, list[Op]] = {}
         for op in ops:
-            for operand in op.operands:
+            guard = (op.guard[0],) if op.guard is not None else ()
+            for operand in (*op.operands, *guard):
                 for name in re.findall(r"[%A-Za-z_$][\w$.']*", operand):
                     self._users.setdefault(name, []).append(op)
         self._graph = graph
@@ -318,10 +340,11 @@ def _is_poll(  # noqa: PLR0911 - one return for each kind
         return False
     if event.instruction.kind not in {Kind.LOAD, Kind.ATOM, Kind.LOAD_NC}:
         return False
-    if not is_word(event):
+    acquires = event.instruction.kind is Kind.LOAD and event.instruction.order is Order.ACQUIRE
+    if not is_word(event) and not acquires:
         return False
     results = taint.of(event.op)
-    if event.instruction.kind is Kind.LOAD and event.instruction.order is Order.ACQUIRE:
+    if acquires:
         return any(
             each.branch is not None and each.branch.guard and each.branch.guard[0] in results
             for each in graph.blocks

@@ -27,6 +27,7 @@ _AnyKey = TypeVar("_AnyKey", Key, SeenKey)
 _COMMITTED = [f"committed {newer}" for newer in range(9)]
 STORE_RANK = ["issued", *_COMMITTED, "read", "done", "narrow", "released"]
 POLL_RANK = ["around", "weak", "volatile", "relaxed", "narrow", "acquired", "proxied"]
+ACQUIRED = ("acquired", "proxied")
 SHARED_RANK = ["dirty", "fenced"]
 _RANK = {
     word: rank for ranks in (STORE_RANK, POLL_RANK, SHARED_RANK) for rank, word in enumerate(ranks)
@@ -50,6 +51,15 @@ def of_other_ctas(first: Iterable[Literal], second: Collection[Literal]) -> bool
     return any(
         of_the_cta((key, positive, leaves)) and (key, not positive, leaves) in second
         for key, positive, leaves in first
+    )
+
+
+def across_cluster(first: Iterable[Literal], second: Collection[Literal]) -> bool:
+    """Whether it is the place of a CTA in its cluster that two instructions differ by."""
+    return any(
+        "cluster_cta" in key and (key, not positive, leaves) in second
+        for key, positive, leaves in first
+        if of_the_cta((key, positive, leaves))
     )
 
 

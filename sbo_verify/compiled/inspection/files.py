@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
 
-from sbo_verify.compiled.inspection.consumer import endless_loops, judge_poll, signals
+from sbo_verify.compiled.inspection.consumer import endless_loops, judge_calls, judge_poll, signals
 from sbo_verify.compiled.inspection.events import Event, Part, may_be_one
 from sbo_verify.compiled.inspection.function import Read, read_function
 from sbo_verify.compiled.inspection.handoffs import HandOff, HandOffVerdict, Side
-from sbo_verify.compiled.inspection.producer import judge_publish, judge_sources, judge_unread
+from sbo_verify.compiled.inspection.producer import judge_publish, judge_unread
 from sbo_verify.compiled.inspection.signals import (
     candidates,
     flags,
@@ -23,6 +23,7 @@ from sbo_verify.compiled.inspection.signals import (
     possible_flags,
     same_signal,
 )
+from sbo_verify.compiled.inspection.sources import judge_sources
 from sbo_verify.compiled.inspection.text import Function, Module, Op, read_module
 
 
@@ -100,6 +101,7 @@ def inspect_module(
     inspection.hand_offs += [each for read in reads for each in judge_sources(read, chosen_ops)]
     inspection.hand_offs += [each for read in reads for each in judge_unread(read)]
     inspection.hand_offs += _polls(reads, judged, chosen_ops)
+    inspection.hand_offs += judge_calls(reads)
     inspection.hand_offs += [each for read in reads for each in endless_loops(read)]
     return inspection
 
@@ -122,12 +124,19 @@ def _polls(
             buffer = group[0].buffer
             if not any(at(each.op) for each in group):
                 continue
-            written = buffer and any(may_be_one(e, poll) for e in writes for poll in group)
+            written = buffer and any(_written(read, each, group) for each in writes)
             if written and buffer not in published and "" not in published:
                 continue
             here = stored if buffer and buffer in published else None
             if (hand_off := judge_poll(read, group, here)) is not None:
                 yield hand_off
+
+
+def _written(read: Read, write: Event, polls: list[Event]) -> bool:
+    """Whether a write may be what polls wait for; one behind them resets or answers them."""
+    home = read.graph.home
+    behind = id(write.op) in home and any(read.graph.before(p.op, write.op) for p in polls)
+    return not behind and any(may_be_one(write, poll) for poll in polls)
 
 
 def _harmless(module: Module) -> frozenset[str]:

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from sbo_verify.compiled.inspection.conditions import Conditions
 from sbo_verify.compiled.inspection.events import Event, Events, Part, events_of
-from sbo_verify.compiled.inspection.facts import of_other_ctas, of_the_cta
+from sbo_verify.compiled.inspection.facts import across_cluster, of_other_ctas, of_the_cta
 from sbo_verify.compiled.inspection.forgetting import Forgetting
 from sbo_verify.compiled.inspection.graph import Graph, graph_of
 from sbo_verify.compiled.inspection.joins import JOINING, Joins, Threads, joins_of
@@ -89,14 +89,17 @@ class Read:
             self._ordering = [[] for _ in self.graph.blocks]
             for each in self.events.all:
                 block, index = self.graph.home[id(each.op)]
-                if each.part in ORDERING:
+                if each.part in ORDERING or each.part in {Part.PUBLISH, Part.POLL}:
                     self._ordering[block].append(index)
+        signals = {(e.buffer, e.address) for e in self.events.of(Part.PUBLISH, Part.POLL)}
         found: dict[tuple[object, ...], Event] = {}
         for event in events:
             block, index = self.graph.home[id(event.op)]
             between = bisect(self._ordering[block], index)
             kind = event.instruction.kind if event.instruction else None
-            key = (block, between, kind, event.part, event.buffer, event.op.guard)
+            place = (event.buffer, event.address)
+            same = place if place in signals else event.buffer
+            key = (block, between, kind, event.part, same, event.op.guard)
             found.setdefault(key, event)
         return list(found.values())
 
@@ -122,8 +125,13 @@ class Read:
         return bool(common) and one_warp(mask)
 
     def of_other_ctas(self, first: Event, second: Event) -> bool:
-        """Whether no CTA executes both."""
-        return of_other_ctas(self.ways.literals(first), self.ways.literals(second))
+        """Whether no CTA executes both, and none whose cluster does."""
+        here, there = self.ways.literals(first), self.ways.literals(second)
+        return of_other_ctas(here, there) and not across_cluster(here, there)
+
+    def across_cluster(self, first: Event, second: Event) -> bool:
+        """Whether different CTAs of a cluster execute two instructions."""
+        return across_cluster(self.ways.literals(first), self.ways.literals(second))
 
     def apart(self, event: Event, state: State) -> bool:
         """Whether the state's CTA never executes `event`: a condition on the whole CTA differs."""
@@ -148,7 +156,7 @@ def read_function(module: Module, function: Function, harmless: Iterable[str]) -
     flat = not any(op_reads(op, ("%tid.y", "%tid.z")) for op in ops)
     if size is not None and (size[1] > 1 or size[2] > 1):
         flat = False
-    values = Values(ops, flat=flat)
+    values = Values(ops, flat=flat, entry=function.entry)
     events = events_of(graph, values, frozenset(harmless), module.shared)
     threads = ALL_THREADS if size is None or not flat else (1 << min(size[0], 1024)) - 1
     if not flat:

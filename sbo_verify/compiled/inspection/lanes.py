@@ -64,7 +64,8 @@ def computed(  # noqa: C901, PLR0911 - one branch for each opcode
         if compare is None or len(inputs) != 2 or (len(words) > 2 and words[1] != "s32"):  # noqa: PLR2004 - two sides of a comparison
             return None
         a, b = (_wrapped(each, signed=signed, wide=wide) for each in inputs)
-        return compare(a, b).astype(np.int64)
+        kind = np.uint64 if wide and not signed else np.int64
+        return compare(a.astype(kind), b.astype(kind)).astype(np.int64)
     if head in _ARITHMETIC and len(inputs) == 2 and "hi" not in words and "cc" not in words:  # noqa: PLR2004 - two operands
         a, b = (_wrapped(each, signed=signed, wide=wide) for each in inputs)
         result = _ARITHMETIC[head](a, b)
@@ -74,8 +75,8 @@ def computed(  # noqa: C901, PLR0911 - one branch for each opcode
             return result
     elif head in {"mov", "cvt", "cvta"} and len(inputs) == 1:
         result = inputs[0]
-        if head == "cvt" and not {"u32", "s32", "u64", "s64"}.issuperset(words):
-            return None
+        if head == "cvt":
+            return _converted(words, result)
     elif head == "not" and "pred" in words:
         return 1 - inputs[0]
     elif head == "selp":
@@ -88,6 +89,15 @@ def computed(  # noqa: C901, PLR0911 - one branch for each opcode
     if result is None:
         return None
     return _wrapped(result, signed=signed, wide=wide or "wide" in words)
+
+
+def _converted(words: Sequence[str], numbers: Numbers) -> Numbers | None:
+    """`cvt` between integers: what is read is of the second type."""
+    if len(words) != 2 or not {"u32", "s32", "u64", "s64"}.issuperset(words):  # noqa: PLR2004 - to and from
+        return None
+    for word in reversed(words):
+        numbers = _wrapped(numbers, signed=word.startswith("s"), wide=word.endswith("64"))
+    return numbers
 
 
 def _wrapped(numbers: Numbers, *, signed: bool, wide: bool) -> Numbers:

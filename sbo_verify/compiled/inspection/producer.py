@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from sbo_verify.compiled.inspection.events import Event, Part, source_buffer
+from sbo_verify.compiled.inspection.events import Event, Part
 from sbo_verify.compiled.inspection.facts import WIDE
 from sbo_verify.compiled.inspection.function import Read
 from sbo_verify.compiled.inspection.handoffs import HandOff, Side
 from sbo_verify.compiled.inspection.joins import JOINING, WARPS
+from sbo_verify.compiled.inspection.leaving import may_leave
 from sbo_verify.compiled.inspection.text import Op
 from sbo_verify.compiled.inspection.ways import State
 from sbo_verify.vocabulary import Order
@@ -40,9 +41,23 @@ def publishes(read: Read) -> Iterator[tuple[Event, list[Event]]]:
             and not read.graph.leads(event.op, each.op)
             and not read.of_other_ctas(each, event)
         ]
-        # A release with stores of other threads beside it that nothing brings to it.
-        if before or (beside and releases(event)):
+        # A release with stores of other threads beside it that nothing brings to it, or with only
+        # stores behind it, or behind what may store.
+        if before or (
+            releases(event) and (beside or _early(read, event) or _behind_unread(read, event))
+        ):
             yield event, before
+
+
+def _early(read: Read, event: Event) -> bool:
+    """Whether stores of tiles stand behind a release only, in a function that waits for nothing."""
+    return not read.events.of(Part.POLL) and any(
+        read.graph.before(event.op, each.op) for each in read.stores
+    )
+
+
+def _behind_unread(read: Read, event: Event) -> bool:
+    return any(read.graph.leads(each.op, event.op) for each in read.events.of(Part.UNREAD))
 
 
 def crowded(read: Read) -> bool:
@@ -100,6 +115,14 @@ def judge_publish(
     hand_off.ordering = _ordering(read, event, stores)
     covered = False
     for store in stores:
+        if read.across_cluster(store, event):
+            hand_off.doubt(f"line {store.op.line}: stored by another CTA of the cluster")
+            continue
+        if _of_the_leader(read, store, event):
+            hand_off.doubt(
+                f"line {store.op.line}: every CTA of the cluster stores, and one publishes: "
+                "whether it does for all is not known"
+            )
         followed = read.behind(store, Part.PUBLISH)
         if not followed.given_up and not read.worth(STEPS_OF_A_PAIR):
             hand_off.doubt(f"line {store.op.line}: not judged: too many stores and signals")
@@ -112,6 +135,16 @@ def judge_publish(
     if not hand_off.broken and not covered:
         hand_off.doubt("no way from a store to the signal was followed")
     return hand_off
+
+
+def _of_the_leader(read: Read, store: Event, event: Event) -> bool:
+    """Whether some CTAs of a cluster alone publish, and no cluster barrier stands before."""
+    stored = read.ways.literals(store)
+    leads = [one for one in read.ways.literals(event) if "cluster_cta" in one[0]]
+    return any(one not in stored for one in leads) and not any(
+        read.graph.before(store.op, each.op) and read.graph.before(each.op, event.op)
+        for each in read.events.of(Part.CLUSTER_WAIT)
+    )
 
 
 def _judge_place(
@@ -189,6 +222,10 @@ def _judge(read: Read, hand_off: HandOff, event: Event, store: Event, state: Sta
     if not read.alone(store, state):
         if joined:
             words += joined
+            if near and may_leave(read, store, event):
+                hand_off.doubt(
+                    f"line {line}: a thread that stored may leave before it meets others"
+                )
         elif (
             own
             and read.ways.mask(store) == read.ways.mask(event)
@@ -198,7 +235,7 @@ def _judge(read: Read, hand_off: HandOff, event: Event, store: Event, state: Sta
                 f"line {line}: every storing thread publishes for itself; "
                 "whether the threshold counts them all is not known"
             )
-        elif ("q", place, True) in state.seen and _each_warp(read, event, store):
+        elif ("q", place, True) in state.seen and each_warp(read, event, store):
             words.append(state.seen["q", place, True])
             hand_off.doubt(
                 f"line {line}: every storing warp publishes for itself; "
@@ -220,7 +257,7 @@ def _all_publish(read: Read, event: Event, store: Event) -> bool:
     return all(("s", store.op.place) in state.own for state in states)
 
 
-def _each_warp(read: Read, event: Event, store: Event) -> bool:
+def each_warp(read: Read, event: Event, store: Event) -> bool:
     """Whether some thread of each warp that stores may publish."""
     storing, publishing = read.ways.mask(store), read.ways.mask(event)
     return all(publishing & warp for warp in WARPS if storing & warp)
@@ -330,63 +367,3 @@ def _narrow(read: Read, hand_off: HandOff, event: Event, store: Event, detail: s
 
 def _same_signal(poll: Event, signal: Event) -> bool:
     return not poll.buffer or not signal.buffer or poll.buffer == signal.buffer
-
-
-def judge_sources(read: Read, at: Callable[[Op], bool]) -> Iterator[HandOff]:
-    """Of each bulk store that `at` picks: do the ordinary writes of its source come before?"""
-    writes = read.first_of_each(read.events.of(Part.SHARED_STORE))
-    for event in read.first_of_each(read.events.of(Part.BULK_STORE)):
-        if not at(event.op):
-            continue
-        source = source_buffer(event, read.values)
-        before = [each for each in writes if direct(read, each, event) and _may_be(each, source)]
-        if not before:
-            continue
-        hand_off = HandOff(read.function.name, Side.SOURCE, event.op, [e.op for e in before])
-        hand_off.ordering = [
-            each.op
-            for each in read.events.of(Part.PROXY_FENCE, Part.BARRIER)
-            if read.graph.before(each.op, event.op)
-            and any(read.graph.before(w.op, each.op) for w in before)
-        ]
-        for write in before:
-            followed = read.behind(write, Part.BULK_STORE)
-            if followed.given_up:
-                hand_off.doubt(f"line {write.op.line}: not followed: {followed.given_up}")
-            for state in followed.ways.states(event):
-                _judge_source(followed, hand_off, event, write, state, known=bool(source))
-        for op in read.unread(event):
-            hand_off.doubt(f"line {op.line}: {op.mnemonic} is not read")
-        yield hand_off
-
-
-def _may_be(write: Event, source: str) -> bool:
-    return not source or not write.buffer or write.buffer == source
-
-
-def _judge_source(  # noqa: PLR0913 - one store, one write, one state
-    read: Read, hand_off: HandOff, event: Event, write: Event, state: State, *, known: bool
-) -> None:
-    line, place = write.op.line, write.op.place
-    words = [state.own["h", place]] if ("h", place) in state.own else []
-    seen = state.seen.get(("h", place, True))
-    warp = state.seen.get(("u", place, True))
-    sure = known and bool(write.buffer)
-    if seen is not None:
-        words.append(seen)
-    elif warp is not None and _each_warp(read, event, write):
-        words.append(warp)
-        hand_off.doubt(f"line {line}: whether other warps write this warp's source is not known")
-    elif not read.alone(write, state) and not read.apart(write, state):
-        if sure and read.unmodelled(write, event) is None:
-            hand_off.add("source-without-barrier", event.op, write.op)
-        else:
-            hand_off.doubt(
-                f"line {line}: whether it writes the source, and is joined, is not known"
-            )
-        return
-    if "dirty" in words:
-        if sure:
-            hand_off.add("source-without-proxy-fence", event.op, write.op)
-        else:
-            hand_off.doubt(f"line {line}: whether it writes the source is not known")

@@ -99,8 +99,9 @@ class Values:
     `threads` bounds `%tid.x`. Registers with several definitions are unknown.
     """
 
-    def __init__(self, ops: Sequence[Op], *, flat: bool) -> None:
+    def __init__(self, ops: Sequence[Op], *, flat: bool, entry: bool = True) -> None:
         self.flat = flat
+        self.entry = entry
         self._definitions: dict[str, list[Op]] = {}
         for op in ops:
             for register in defined(op):
@@ -222,14 +223,25 @@ class Values:
         if name not in names or bits is None:
             return None
         step = names.index(name) * int(bits[1]) // 8
-        text = f"param {_plus(inner, _number(match[2] or '0') + step).text}"
+        # What a function is called with may be another value for each thread.
+        of = "param" if self.entry else "param of each tid"
+        text = f"{of} {_plus(inner, _number(match[2] or '0') + step).text}"
         return Term(text, base=text if bits[1] == "64" else "")
 
     def _based(self, head: str, op: Op, inputs: Sequence[Value]) -> Value:
         """An address with an unknown offset still belongs to its buffer; its text is unknown."""
         base = _base(head, inputs) if head in {"add", "mov", "cvta", "mad", "cvt"} else ""
         unknown = f"?{op.line}"
-        return Term(unknown, base) if base else None
+        pointer = any(
+            value is None and self._loaded(operand)
+            for operand, value in zip(op.operands[1:], inputs, strict=True)
+        )
+        return Term(unknown, base) if base and not pointer else None
+
+    def _loaded(self, operand: str) -> bool:
+        """Whether 64 bits are loaded from memory: it may be they that are the address."""
+        op = self.definition(operand.strip())
+        return op is not None and op.mnemonic.startswith("ld.") and op.mnemonic.endswith("64")
 
     def address(self, operand: str) -> Term | None:
         """The address operand `[register+offset]` as an expression with its base."""
@@ -290,7 +302,7 @@ def _shortened(text: str) -> str:
     """
     if len(text) <= LONGEST_TEXT:
         return text
-    kept = " ".join(word for word in (*PER_THREAD, "ctarank") if word in text)
+    kept = " ".join(word for word in (*PER_THREAD, "cluster_cta") if word in text)
     return f"#{sha256(text.encode()).hexdigest()[:32]} {kept}"
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from sbo_verify.compiled.inspection.conditions import Conditions
 from sbo_verify.compiled.inspection.events import Event, Events, Part
 from sbo_verify.compiled.inspection.facts import (
+    ACQUIRED,
     Key,
     SeenKey,
     commit,
@@ -300,17 +301,19 @@ class _Walker:
 
     def _poll(self, event: Event, own: dict[Key, str], seen: dict[SeenKey, str]) -> None:
         """The latest poll of a signal is the one that counts."""
-        for key in [key for key in own if key[0] == "p" and self._same_signal(key[1], event)]:
+        for key in [key for key in own if key[0] == "p" and self._over(key[1], own[key], event)]:
             del own[key]
-        for other in [key for key in seen if key[0] == "p" and self._same_signal(key[1], event)]:
-            del seen[other]
+        for other in [key for key in seen if key[0] == "p"]:
+            if self._over(other[1], seen[other], event):
+                del seen[other]
         own["p", event.op.place] = strength(event)
 
-    def _same_signal(self, place: int, event: Event) -> bool:
+    def _over(self, place: int, word: str, event: Event) -> bool:
+        """Whether a later poll counts: of the same word, or where the earlier one acquired."""
         other = self._by_place[place]
-        if event.buffer or other.buffer:
-            return event.buffer == other.buffer
-        return event.address == other.address
+        if event.buffer != other.buffer:
+            return False
+        return event.address == other.address or bool(event.buffer and word in ACQUIRED)
 
     def _told(self, event: Event, state: State) -> list[State]:
         """What a meeting tells, in place of what was known before; threads of no group go on."""
