@@ -173,7 +173,7 @@ def test_where_nobody_looks_on_there_are_plain_lines_alone(tmp_path: Path) -> No
     )
     assert "\x1b" not in done.stdout + done.stderr
     assert "\r" not in done.stdout + done.stderr
-    assert "memory model: 1 steps\n" in done.stderr
+    assert "memory model: 1 step\n" in done.stderr
 
 
 # ---- a shell's Tab --------------------------------------------------------------------------

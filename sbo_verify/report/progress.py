@@ -84,5 +84,5 @@ class Progress:
         """A bar of `steps` steps."""
         task = self._bars.add_task(title, total=steps, what="")
         if not self._console.is_terminal:
-            self.say(f"{title}: {steps} steps")
+            self.say(f"{title}: {steps} step{'' if steps == 1 else 's'}")
         yield Bar(self._bars, task)
