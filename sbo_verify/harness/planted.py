@@ -1,8 +1,9 @@
 """Planted violations: is a violation of a given rate found as often as it should be?
 
 A sound producer is broken once in so many hand-overs at random (knob `plant_one_in`), its tile held
-back until its consumer has read the slot, so that every planted violation can be seen. A repetition is a stress of a fixed number of hand-overs; it finds the violation when it
-counts a stale tile. How many repetitions should find it is known exactly.
+back until its consumer has read the slot, so that every planted violation can be seen. A repetition
+is a stress of a fixed number of hand-overs; it finds the violation when it counts a stale tile. How
+many repetitions should find it is known exactly.
 """
 
 from __future__ import annotations
