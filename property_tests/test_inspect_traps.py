@@ -227,6 +227,21 @@ CASES = {
         ),
         CANNOT_TELL,
     ),
+    "the source is written at the end of the turn before": (
+        f"$L:\n{BULK}{FULL}{BARRIER}st.shared.u32 [%r3], %r1;\n{BARRIER}"
+        "add.u32 %r30, %r30, 1;\nsetp.lt.u32 %p20, %r30, %r9;\n@%p20 bra $L;\n" + RELEASE,
+        CANNOT_TELL,
+    ),
+    "those who store meet twice in a turn, and the publisher once": (
+        arms(
+            f"$L:\n{STORE}bar.sync 1, 128;\n{STORE}bar.sync 1, 128;\n"
+            "add.u32 %r30, %r30, 1;\nsetp.lt.u32 %p20, %r30, %r9;\n@%p20 bra $L;\n",
+            "$K:\nbar.sync 1, 128;\nsetp.eq.u32 %p21, %r1, 64;\n"
+            f"{RELEASE.replace('%p1', '%p21')}add.u32 %r31, %r31, 1;\n"
+            "setp.lt.u32 %p22, %r31, %r9;\n@%p22 bra $K;\n",
+        ),
+        CANNOT_TELL,
+    ),
     # ---- what is not read, and what reads beside the coherent path
     "data stored by an instruction with no word": (
         f"multimem.st.relaxed.sys.global.u32 [%rd11], %r1;\n{RELEASE}",

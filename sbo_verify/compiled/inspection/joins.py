@@ -277,6 +277,8 @@ def _cta_barriers(joins: Joins, values: Values, events: Events, threads: Threads
     found = [each for each in events.of(Part.BARRIER, Part.ARRIVE) if coming[id(each.op)].mask]
     names = {id(each.op): _names(each, values) for each in found}
     sites = _Sites(joins.graph, found, names, threads)
+    meetings: list[tuple[Event, Meeting]] = []
+    unsure: set[object] = set()
     for site in found:
         count = _count(site, values)
         groups: list[int] = []
@@ -289,10 +291,14 @@ def _cta_barriers(joins: Joins, values: Values, events: Events, threads: Threads
             sure &= near is not None
             groups.append(lanes)
             arrivals.update({id(each.op): each for each in near or []})
-        if not sure:
+        meetings.append((site, Meeting(tuple(groups), tuple(arrivals.values()))))
+        unsure |= set() if sure else {*names[id(site.op)], site}
+    for site, meeting in meetings:
+        # Where one place of a name meets it is not known whom, so do the others.
+        if site in unsure or not unsure.isdisjoint(names[id(site.op)]):
             joins.others.append(site)
         elif site.part is Part.BARRIER:
-            joins.add(site, Meeting(tuple(groups), tuple(arrivals.values())))
+            joins.add(site, meeting)
 
 
 def _arrivals(sites: _Sites, site: Event, name: object, count: int) -> list[Event] | None:

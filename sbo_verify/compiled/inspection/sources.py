@@ -21,10 +21,11 @@ def judge_sources(read: Read, at: Callable[[Op], bool]) -> Iterator[HandOff]:
         source = source_buffer(event, read.values)
         before = [each for each in writes if direct(read, each, event) and _may_be(each, source)]
         copied = [each for each in _small_copies(read, event) if direct(read, each, event)]
-        if not before and not copied:
+        around = [each for each in writes if source and _around(read, each, event, source)]
+        if not before and not copied and not around:
             continue
         hand_off = HandOff(
-            read.function.name, Side.SOURCE, event.op, [e.op for e in (*before, *copied)]
+            read.function.name, Side.SOURCE, event.op, [e.op for e in (*before, *copied, *around)]
         )
         hand_off.ordering = [
             each.op
@@ -38,11 +39,31 @@ def judge_sources(read: Read, at: Callable[[Op], bool]) -> Iterator[HandOff]:
                 hand_off.doubt(f"line {write.op.line}: not followed: {followed.given_up}")
             for state in followed.ways.states(event):
                 _judge_source(followed, hand_off, event, write, state, known=bool(source))
+        for each in around:
+            hand_off.doubt(
+                f"line {each.op.line}: written in the turn before, with no proxy fence: "
+                "whether it writes the source is not known"
+            )
         for each in copied:
             hand_off.doubt(f"line {each.op.line}: whether it writes the source is not known")
         for op in read.unread(event):
             hand_off.doubt(f"line {op.line}: {op.mnemonic} is not read")
         yield hand_off
+
+
+def _around(read: Read, write: Event, event: Event, source: str) -> bool:
+    """Whether a write comes to a bulk store over the end of a turn alone, with no proxy fence."""
+    if write.buffer != source or direct(read, write, event):
+        return False
+    if not read.joins.leads(write.op, event.op):
+        return False
+    followed = read.behind(write, Part.BULK_STORE)
+    place = write.op.place
+    return any(
+        state.own.get(("h", place)) == "dirty"
+        or "dirty" in {state.seen.get(("h", place, turn)) for turn in (True, False)}
+        for state in followed.ways.states(event)
+    )
 
 
 def _small_copies(read: Read, event: Event) -> Iterator[Event]:
