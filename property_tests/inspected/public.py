@@ -119,7 +119,8 @@ PUBLIC = (
         _CUTLASS,
         "",
         "semaphores: a barrier, then a release, or fence.acq_rel and a relaxed add, by one thread: "
-        "*ordered* is right. The first slice does not wait, so that a way leads around the poll. "
+        "*ordered* would be right, but which of the kernel's barriers meet is not followed through "
+        "its branches. The first slice does not wait, so that a way leads around the poll. "
         "`wait_eq_reset` polls by a relaxed compare-and-swap with no fence, then a barrier: not "
         "ordered by the model",
     ),
