@@ -77,13 +77,14 @@ def test_a_launch_without_a_grid_is_refused(tmp_path: Path, launched: list[Shot]
 
 
 def test_an_endless_launch_hears_of_no_stop_and_is_bounded(
-    tmp_path: Path, launched: list[Shot]
+    tmp_path: Path, launched: list[Shot], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, shot = changed("endless", tmp_path, launched)
     assert shot.values["withheld_round"] == 10
     assert shot.values["timeout_ns"] == ENDLESS_SECONDS * 1e9
     made.arena.raise_stop(0)
-    never = SimpleNamespace(done=False)
+    never = SimpleNamespace(ptr=0)
+    monkeypatch.setattr(micro_kernel, "has_passed", lambda _event: False)
     wait = vars(micro_kernel)["_wait"]
     assert not wait(never, 1000.0), "patience ends long before that"
 
