@@ -63,7 +63,8 @@ def page(open_page: Page) -> Page:
 
 def names(page: Page) -> list[str]:
     """The variants of the table that are shown, from above."""
-    return page.locator("#variants tbody tr:visible th").all_inner_texts()
+    shown: list[str] = page.locator("#variants tbody tr:visible th").all_inner_texts()
+    return shown
 
 
 def test_it_is_small_and_opens_fast(browser: Browser) -> None:
