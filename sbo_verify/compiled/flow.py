@@ -7,7 +7,6 @@ and program order is the order of the graph once the loops' back edges are cut.
 
 from __future__ import annotations
 
-import heapq
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from operator import and_, or_
 
 from sbo_verify.compiled.guards import Conditions, Fact, contradict
 from sbo_verify.compiled.ptx import Item, Label, Marker, PtxError, Statement, scan
+from sbo_verify.compiled.turns import blocks_behind, program_order, without_back_edges
 from sbo_verify.vocabulary import (
     Instruction,
     Transfer,
@@ -151,8 +151,10 @@ def read(text: str) -> Code:
     along every path; `UnknownInstructionError`, with the line, for an instruction with no word.
     """
     blocks = _blocks(scan(text))
-    _cut_back_edges(blocks)
-    order = _program_order(blocks)
+    ways = without_back_edges([block.successors for block in blocks])
+    for block, forward in zip(blocks, ways, strict=True):
+        block.forward = forward
+    order = program_order(ways)
     entry_regions = _regions_at_entry(blocks)
     instructions: list[Located] = []
     regions: list[tuple[Region, tuple[Region, ...]]] = []
@@ -171,11 +173,11 @@ def read(text: str) -> Code:
                 instructions.append(found)
                 place[item.line] = (number, index)
     _refuse_unreachable(blocks, set(order))
-    forward = tuple(tuple(block.forward) for block in blocks)
-    reachable = _reachability(blocks, order)
+    reachable = blocks_behind(ways, order)
+    turn = tuple(map(tuple, ways))
     most = _MOST_THREADS.search(text)
     conditions = _conditions(blocks, order, int(most[1]) if most else MOST_THREADS)
-    return Code(tuple(instructions), tuple(regions), place, reachable, forward, ends, *conditions)
+    return Code(tuple(instructions), tuple(regions), place, reachable, turn, ends, *conditions)
 
 
 def _conditions(
@@ -272,63 +274,6 @@ def _target(number_of: dict[str, int], name: str, block: _Block) -> int:
         message = f"PTX line {block.items[-1].line}: a branch to {name}, which is nowhere"
         raise PtxError(message)
     return number_of[name]
-
-
-def _cut_back_edges(blocks: list[_Block]) -> None:
-    """Leaves in `forward` the edges that do not lead back to a block on the way there.
-
-    In the reducible graphs that compilers of structured code emit, these are the loops' back edges
-    whatever the order of the visit.
-    """
-    unseen, on_path, done = range(3)
-    state = [unseen] * len(blocks)
-    state[0] = on_path
-    path: list[tuple[int, Iterator[int]]] = [(0, iter(blocks[0].successors))]
-    while path:
-        number, successors = path[-1]
-        following = next(successors, None)
-        if following is None:
-            state[number] = done
-            path.pop()
-        elif state[following] != on_path:
-            blocks[number].forward.append(following)
-            if state[following] == unseen:
-                state[following] = on_path
-                path.append((following, iter(blocks[following].successors)))
-
-
-def _program_order(blocks: list[_Block]) -> list[int]:
-    """The reachable blocks, each after all that precede it; else in the order of the text."""
-    reachable = {0}
-    pending = [0]
-    while pending:
-        for following in blocks[pending.pop()].forward:
-            if following not in reachable:
-                reachable.add(following)
-                pending.append(following)
-    waiting_for = dict.fromkeys(reachable, 0)
-    for number in reachable:
-        for following in blocks[number].forward:
-            waiting_for[following] += 1
-    ready = [0]
-    order: list[int] = []
-    while ready:
-        number = heapq.heappop(ready)
-        order.append(number)
-        for following in blocks[number].forward:
-            waiting_for[following] -= 1
-            if waiting_for[following] == 0:
-                heapq.heappush(ready, following)
-    return order
-
-
-def _reachability(blocks: list[_Block], order: list[int]) -> tuple[int, ...]:
-    """For each block, the set of blocks behind it in one turn, as bits."""
-    behind = [0] * len(blocks)
-    for number in reversed(order):
-        for following in blocks[number].forward:
-            behind[number] |= behind[following] | 1 << following
-    return tuple(behind)
 
 
 def _regions_at_entry(blocks: list[_Block]) -> dict[int, tuple[Region, ...]]:

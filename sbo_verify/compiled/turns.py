@@ -10,7 +10,11 @@ from collections.abc import Collection, Iterator, Sequence
 
 
 def without_back_edges(successors: list[list[int]]) -> list[list[int]]:
-    """All edges but those that lead back to a block on the way there: the loops' back edges."""
+    """All edges but those that lead back to a block on the way there.
+
+    In the reducible graphs that compilers of structured code emit, these are the loops' back edges
+    whatever the order of the visit.
+    """
     unseen, on_path, done = range(3)
     state = [unseen] * len(successors)
     forward: list[list[int]] = [[] for _ in successors]
@@ -31,8 +35,8 @@ def without_back_edges(successors: list[list[int]]) -> list[list[int]]:
 
 
 def program_order(forward: list[list[int]]) -> list[int]:
-    """The reachable blocks, each after all that precede it; else by address."""
-    waiting_for = dict.fromkeys(_reachable(forward), 0)
+    """The reachable blocks, each after all that precede it; else by number."""
+    waiting_for = dict.fromkeys(reachable(forward, 0), 0)
     for number in waiting_for:
         for following in forward[number]:
             waiting_for[following] += 1
@@ -47,10 +51,11 @@ def program_order(forward: list[list[int]]) -> list[int]:
     return order
 
 
-def _reachable(forward: list[list[int]]) -> set[int]:
-    seen, pending = {0}, [0]
+def reachable(successors: Sequence[Sequence[int]], start: int) -> set[int]:
+    """`start` and all blocks that some path leads to from there."""
+    seen, pending = {start}, [start]
     while pending:
-        for following in forward[pending.pop()]:
+        for following in successors[pending.pop()]:
             if following not in seen:
                 seen.add(following)
                 pending.append(following)

@@ -18,11 +18,10 @@ from sbo_verify.compiled.inspection.machine_values import (
     SHARED_MEMORY,
     UNKNOWN,
     Translator,
-    split_operands,
 )
 from sbo_verify.compiled.inspection.machine_warps import settled
 from sbo_verify.compiled.inspection.machine_words import put_together
-from sbo_verify.compiled.inspection.text import Function, Mark, Module, Op
+from sbo_verify.compiled.inspection.text import Function, Mark, Module, Op, split_operands
 from sbo_verify.compiled.nvdisasm import Disassembly, disassemble_with_registers
 from sbo_verify.compiled.sass import SassError, SassFunction, SassInstruction
 from sbo_verify.compiled.sass_registers import Access

@@ -15,6 +15,7 @@ from sbo_verify.compiled.inspection.machine_words import is_ordering
 from sbo_verify.compiled.sass import UNIT_BYTES, SassFunction, SassInstruction
 from sbo_verify.compiled.sass_flow import successors
 from sbo_verify.compiled.sass_registers import NOTHING, Access
+from sbo_verify.compiled.turns import reachable
 
 _LABEL = re.compile(r"`\(([^)]+)\)")
 # Around a barrier's second copy; none orders memory that the barrier itself does not order.
@@ -66,7 +67,7 @@ def flow_of(function: SassFunction) -> MachineFlow:
         for index, each in enumerate(function.instructions)
         if each.words[0] == "CALL"
     }
-    return MachineFlow(after, calls, frozenset(_reachable(after, 0)))
+    return MachineFlow(after, calls, frozenset(reachable(after, 0) if after else ()))
 
 
 # Uniform instructions of which each thread that comes to them has its own.
@@ -89,18 +90,6 @@ def _for_each_thread(function: SassFunction, after: Sequence[Sequence[int]], ind
         if is_ordering(function.instructions[each])
     ]
     return straight and len(roots) == 1 and roots[0] in _FOR_EACH
-
-
-def _reachable(after: Sequence[Sequence[int]], start: int) -> set[int]:
-    if start >= len(after):
-        return set()
-    seen, pending = {start}, [start]
-    while pending:
-        for following in after[pending.pop()]:
-            if following not in seen:
-                seen.add(following)
-                pending.append(following)
-    return seen
 
 
 def _joined(function: SassFunction, after: list[list[int]], index: int) -> list[int]:
@@ -153,4 +142,6 @@ def _callee(
     match = _LABEL.search(call.operands)
     if match is None or match[1] not in function.labels:
         return None
-    return frozenset(_reachable(after, function.labels[match[1]] // UNIT_BYTES))
+    start = function.labels[match[1]] // UNIT_BYTES
+    # A label may stand behind the last instruction.
+    return frozenset(reachable(after, start) if start < len(after) else ())

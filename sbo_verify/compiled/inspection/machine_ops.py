@@ -16,7 +16,6 @@ from sbo_verify.compiled.inspection.machine_logic import Lifted, NotFollowedErro
 from sbo_verify.compiled.inspection.machine_values import (
     PREDICATE,
     Translator,
-    split_operands,
 )
 from sbo_verify.compiled.inspection.machine_words import (
     ACCESSES,
@@ -25,6 +24,7 @@ from sbo_verify.compiled.inspection.machine_words import (
     is_ordering,
     is_strong,
 )
+from sbo_verify.compiled.inspection.text import split_operands
 from sbo_verify.compiled.lowering import depbar_count
 from sbo_verify.compiled.sass import UNIT_BYTES, SassInstruction
 

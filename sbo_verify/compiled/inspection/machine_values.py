@@ -23,6 +23,7 @@ from sbo_verify.compiled.inspection.machine_logic import (
     logic,
 )
 from sbo_verify.compiled.inspection.machine_names import Names
+from sbo_verify.compiled.inspection.text import split_operands
 from sbo_verify.compiled.sass import SassInstruction
 
 # Assigns what is not followed. A word of PTX that orders nothing and whose value is never computed.
@@ -51,19 +52,6 @@ _SHAPE = {
 _COMPARE = {"EQ", "NE", "LT", "LE", "GT", "GE"}
 # The window of a CTA's shared memory lies at this multiple of its rank in the cluster.
 _WINDOW_SHIFT = "0x18"
-
-
-def split_operands(text: str) -> list[str]:
-    """Operands at the outermost commas: `desc[UR4][R2.64+0x10], R5` is two."""
-    parts, depth, piece = [], 0, ""
-    for sign in text:
-        depth += (sign in "[({") - (sign in "])}")
-        if sign == "," and depth == 0:
-            parts.append(piece.strip())
-            piece = ""
-        else:
-            piece += sign
-    return [*parts, piece.strip()] if piece.strip() else parts
 
 
 @dataclass

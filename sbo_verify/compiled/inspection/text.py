@@ -307,7 +307,7 @@ def _names(declaration: str) -> Iterator[str]:
 
 
 def split_operands(text: str) -> list[str]:
-    """Operands at the outermost commas: `{a, b}, [c, {d}]` is two."""
+    """Operands of PTX or machine code at the outermost commas: `{a, b}, [c, {d}]` is two."""
     parts: list[str] = []
     depth = 0
     piece = ""
