@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 from snapshots import pinned
+from written_findings import CANARY, LUCKY, SOUND, judged
 from written_runs import code_reading, fault, launch, settings
 
 from sbo_verify.api import open_run, report
 from sbo_verify.cli import main
-from sbo_verify.harness.judgement import Evidence, judge_run
-from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
 from sbo_verify.record import Launch
 from sbo_verify.repeat import repeat_command
 from sbo_verify.report.failure import failure_text
@@ -22,9 +21,6 @@ from sbo_verify.report.outline import Findings
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDED = ROOT / "reports" / "signal_publish" / "20261124T124324Z-b8e20b0f92d0"
-SOUND = "full_wait-atom_release"
-CANARY = "no_wait-relaxed"
-LUCKY = "read_wait-release"
 EQUAL = "poll_equal"
 ROWS = (SOUND, CANARY, LUCKY, EQUAL)
 GATE = "pytest stress/ --seed 7 --budget 60"
@@ -34,19 +30,7 @@ def findings(launches: list[Launch], *, silicon: bool = True) -> Findings:
     """A run of four rows with these launches and one of the last row."""
     launches = [*launches, launch(EQUAL)] if silicon else []
     read = [code_reading(row, machine="kept") for row in ROWS]
-    asked = settings(ROWS, silicon=silicon, command=GATE)
-    verdicts, summary = judge_run(
-        Evidence(
-            protocol=SIGNAL_PUBLISH,
-            settings=asked,
-            code_readings=read,
-            launches=launches,
-            finished="2026-11-23T22:01:00+00:00",
-        )
-    )
-    return Findings(
-        settings=asked, code_readings=read, launches=launches, verdicts=verdicts, summary=summary
-    )
+    return judged(settings(ROWS, silicon=silicon, command=GATE), read, launches)
 
 
 def healthy() -> Findings:

@@ -9,7 +9,7 @@ from written_runs import code_reading, fault, launch, settings
 from sbo_verify.harness.digest import details_of
 from sbo_verify.harness.judgement import Evidence, judge_run
 from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
-from sbo_verify.record import Launch
+from sbo_verify.record import CodeReading, Launch, Settings
 from sbo_verify.report.outline import Findings
 
 SOUND = "full_wait-atom_release"
@@ -22,7 +22,16 @@ def findings(
     launches: list[Launch], *, silicon: bool = True, torn_lines: tuple[str, ...] = ()
 ) -> Findings:
     read = [code_reading(row) for row in ROWS]
-    asked = settings(ROWS, silicon=silicon)
+    return judged(settings(ROWS, silicon=silicon), read, launches, torn_lines)
+
+
+def judged(
+    asked: Settings,
+    read: list[CodeReading],
+    launches: list[Launch],
+    torn_lines: tuple[str, ...] = (),
+) -> Findings:
+    """What was read and launched under these settings, with the verdicts on it."""
     verdicts, summary = judge_run(
         Evidence(
             protocol=SIGNAL_PUBLISH,
