@@ -1,7 +1,7 @@
 """The project's own variants, read as anybody's PTX: the verdict agrees with the declared one.
 
 Only the hand-over itself is looked at: the harness around it counts and stops with relaxed atomics.
-A row or two of each kind; `agreement` takes any.
+What agrees with nothing is listed, and docs/inspect.md says how many of each kind there are.
 """
 
 from __future__ import annotations
@@ -18,6 +18,19 @@ from sbo_verify.protocol import Row
 from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
 from sbo_verify.verdict import ModelVerdict
 
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "inspect.md"
+NOT_TOLD = {
+    "flashinfer-deferred_by_one_tile",
+    "deferred-newest_pending-release",
+    "wait_but_newest-release",
+    "published_too_early",
+    "producer_cta-cta_scope",
+    "publish_cta_scope",
+    "publish_cluster_scope",
+    "poll_cta_scope",
+}
+SILENT = {row.name for row in SIGNAL_PUBLISH if row.variant.words()["poll"] == "none"}
+BROKEN_BY_VALUE = {"nccl-equality_on_reused_flag"}
 SITES = {"producer.publish", "consumer.poll", "producer.store"}
 
 
@@ -52,3 +65,24 @@ def test_a_tile_that_is_read_back_with_no_signal_is_no_hand_off() -> None:
 def test_a_signal_that_comes_too_early_is_not_called_ordered() -> None:
     row = SIGNAL_PUBLISH.row("published_too_early")
     assert verdict_of(row) is HandOffVerdict.CANNOT_TELL
+
+
+@pytest.mark.parametrize("name", [row.name for row in SIGNAL_PUBLISH])
+def test_every_variant_is_judged_as_declared_or_listed(name: str, cache: Path) -> None:
+    row = SIGNAL_PUBLISH.row(name)
+    verdict = verdict_of(row, cache)
+    if name in SILENT:
+        assert verdict is None
+    elif name in NOT_TOLD:
+        assert verdict is HandOffVerdict.CANNOT_TELL
+    else:
+        assert agrees(row, verdict) is (name not in BROKEN_BY_VALUE)
+
+
+def test_the_page_counts_what_is_listed() -> None:
+    rows = len(list(SIGNAL_PUBLISH))
+    agreeing = rows - len(NOT_TOLD | SILENT | BROKEN_BY_VALUE)
+    text = " ".join(PAGE.read_text().split())
+    assert f"own {rows} variants" in text
+    assert f"{agreeing} are judged as declared; {len(NOT_TOLD)} are *cannot tell*" in text
+    assert f"{len(SILENT)} read back with no signal; {len(BROKEN_BY_VALUE)}, a flag" in text
