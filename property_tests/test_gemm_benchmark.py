@@ -13,11 +13,12 @@ from fake_bench import GPU
 from fake_tensors import arguments
 
 from sbo_verify.cli import gemm_commands, main
+from sbo_verify.cli.gemm_commands import measured_names
 from sbo_verify.device.gemm_inputs import Inputs
 from sbo_verify.device.gpu import NoGpuError
 from sbo_verify.device.kernel_timer import TimingError
 from sbo_verify.device.library_products import LIBRARIES
-from sbo_verify.gemm import GemmArgumentError, Problem
+from sbo_verify.gemm import GemmArgumentError, Problem, can_run, chosen_variant
 from sbo_verify.gemm.heuristic import choose_shape
 from sbo_verify.gemm.masked import PUBLISHED
 from sbo_verify.harness import gemm_benchmark
@@ -34,8 +35,10 @@ from sbo_verify.harness.gemm_benchmark import (
     foreign_producer,
     measured,
 )
-from sbo_verify.harness.gemm_goals import RELAXED, Goal, goals_of
+from sbo_verify.harness.gemm_goals import RELAXED, Goal, cheapest_signals, goals_of
 from sbo_verify.harness.gemm_limits import FP8, MEMORY, Limits, least_time
+from sbo_verify.protocol import UnknownNameError
+from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
 from sbo_verify.protocols.signal_publish.gemm import NO_SIGNAL
 from sbo_verify.report.gemm_times import gemm_times_text, goal_lines
 
@@ -207,6 +210,26 @@ def test_a_goal_is_reached_at_its_bounds_and_not_where_nothing_was_measured() ->
     assert (alone.beside, alone.plain_ratio, alone.variant, alone.lone_adds) == ("", None, "", None)
 
 
+def test_a_signal_that_is_sound_in_the_producers_cta_alone_is_no_goal() -> None:
+    times = OWN_TIMES | {(OWN, "producer_cta-cta_scope"): 100.1}
+    assert goal(times).variant == "full_wait-red_release"
+    other = [replace(cell, k=1024) for cell in goal_cells({(OWN, PLAIN): 1.0, (OWN, PUBLISHED): 2})]
+    assert cheapest_signals([*goal_cells(times), *other]) == ["full_wait-red_release", PUBLISHED]
+
+
+def test_of_a_pattern_every_kernel_is_measured_once() -> None:
+    names = measured_names(["*"])
+    kernels = {chosen_variant(row.name) for row in SIGNAL_PUBLISH if can_run(row.variant)}
+    assert {chosen_variant(name) for name in names} == kernels
+    assert len(names) == len(kernels) > 30
+    # It goes by the name that is sound with its consumer elsewhere.
+    assert "generic_store-release" in names
+    assert "mega_moe-generic_store-tma_load" not in names
+    assert measured_names(["poll_relaxed", PUBLISHED]) == ["poll_relaxed", PUBLISHED]
+    with pytest.raises(UnknownNameError, match="no variant matches"):
+        measured_names(["*such"])
+
+
 def test_a_foreign_producer_is_called_as_the_public_interface_has_it() -> None:
     seen: list[dict[str, object]] = []
 
@@ -270,7 +293,7 @@ def test_what_the_command_prints_is_a_record_that_it_reads(
     monkeypatch.setattr(gemm_commands, "KernelTimer", lambda: None)
     monkeypatch.setattr(gemm_commands, "measured_limits", lambda _timer: limits)
     monkeypatch.setattr(GemmBenchmark, "cells", lambda _self, _shapes: made)
-    monkeypatch.setattr(GemmBenchmark, "lone_tiles", lambda _self, _shapes: [lone])
+    monkeypatch.setattr(GemmBenchmark, "lone_tiles", lambda _self, *_of: [lone])
     assert main(["bench", "gemm", "--variants", PUBLISHED, "--json"]) == 0
     printed = capsys.readouterr().out
     (tmp_path / "gemm.json").write_text(printed)

@@ -85,6 +85,24 @@ def test_times_costs_and_ratios_are_those_of_the_cells() -> None:
     assert "- launches: 3" in text
 
 
+def test_many_signals_stand_below_each_other_the_cheapest_first() -> None:
+    dear, cheap = cell("own", "dear", 12.0, 0.2), cell("own", "cheap", 10.1, 0.01)
+    many = [cell("own", f"other {n}", 11.0, 0.1) for n in range(7)]
+    published = cell("own", "full_wait-atom_release", 11.0, 0.1)
+    made = record(
+        *(cell("own", "plain", 10.0, None), dear, cheap, *many, published),
+        *(cell("other", "plain", 20.0, None), cell("other", "signal", 22.0, 0.1)),
+    )
+    text = gemm_times_text(made)
+    assert "| variant | `1x64x256x512` |" in text
+    named = [line.split("`")[1] for line in text.splitlines() if line.startswith("| `")]
+    assert named[:2] == ["plain", "cheap"]
+    assert named[-1] == "dear"
+    assert "| `dear` | 12.0 ±0.5 / +20.0 % |" in text
+    # Not the first signal, which is another hand-over than theirs.
+    assert "| 1x64x256x512 | 0.500 | 0.500 |" in text
+
+
 def test_what_was_not_measured_is_left_blank() -> None:
     text = gemm_times_text(
         record(

@@ -178,8 +178,8 @@ class GemmBenchmark:
             subjects += _libraries(inputs, self.left_out)
             yield from measured(self.timer, sizes, subjects, LAUNCHES, REPEATS, self.limits)
 
-    def lone_tiles(self, shapes: Sequence[Sizes]) -> Iterator[LoneTile]:
-        """For each tile of the shapes, what a signal adds where it is the only one.
+    def lone_tiles(self, shapes: Sequence[Sizes], variants: Sequence[str]) -> Iterator[LoneTile]:
+        """For each tile of the shapes, what a variant's signal adds where it is the only one.
 
         Nothing hides that: not the next tile, and no other CTA's traffic slows it.
         """
@@ -191,7 +191,7 @@ class GemmBenchmark:
             seen.add((shape.name(), k))
             sizes = (1, shape.block_m, shape.block_n, k)
             inputs = _full_groups(sizes, self.seed)
-            subjects = [_own(sizes, inputs, variant, shape) for variant in (PLAIN, *self.variants)]
+            subjects = [_own(sizes, inputs, variant, shape) for variant in (PLAIN, *variants)]
             plain, *others = measured(self.timer, sizes, subjects, LAUNCHES, REPEATS)
             for cell in others:
                 adds = cell.microseconds - plain.microseconds

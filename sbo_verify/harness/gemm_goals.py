@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from sbo_verify.device.library_products import LIBRARIES
 from sbo_verify.harness.gemm_benchmark import OWN, PLAIN, GemmTime, LoneTile
 from sbo_verify.harness.gemm_limits import Sizes
-from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
+from sbo_verify.protocols.signal_publish.combine import OVERLAP
 
 LARGEST_RATIO = 1.0
 LARGEST_COST = 0.01
 # The published hand-over but for its release.
 RELAXED = "full_wait-relaxed"
+# With Combine Send on other SMs: a signal of CTA scope is no candidate, whoever else it serves.
+SOUND = {row.name for row in OVERLAP if row.sound}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +66,7 @@ def _goal(plain: GemmTime, here: Sequence[GemmTime], lone: Sequence[LoneTile]) -
     others = [
         cell for cell in here if cell.variant == PLAIN and cell.producer not in {OWN, *libraries}
     ]
-    sound = _sound(own.values())
-    best = min(sound, key=lambda cell: cell.microseconds, default=None)
+    best = _cheapest(own.values())
     relaxed = own.get(RELAXED)
     ratio = plain.microseconds / others[0].microseconds if others else None
     return Goal(
@@ -91,10 +92,16 @@ def _goal(plain: GemmTime, here: Sequence[GemmTime], lone: Sequence[LoneTile]) -
     )
 
 
-def _sound(cells: Iterable[GemmTime]) -> list[GemmTime]:
-    return [
-        cell for cell in cells if cell.variant != PLAIN and SIGNAL_PUBLISH.row(cell.variant).sound
-    ]
+def cheapest_signals(cells: Sequence[GemmTime]) -> list[str]:
+    """The variants that are on some shape the cheapest sound one, each once."""
+    own = [cell for cell in cells if cell.producer == OWN]
+    found = [_cheapest(cell for cell in own if _sizes(cell) == sizes) for sizes in map(_sizes, own)]
+    return list(dict.fromkeys(cell.variant for cell in found if cell is not None))
+
+
+def _cheapest(cells: Iterable[GemmTime]) -> GemmTime | None:
+    sound = [cell for cell in cells if cell.variant in SOUND]
+    return min(sound, key=lambda cell: cell.microseconds, default=None)
 
 
 def _lone(plain: GemmTime, best: GemmTime | None, lone: Sequence[LoneTile]) -> float | None:
