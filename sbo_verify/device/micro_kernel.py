@@ -22,6 +22,7 @@ from sbo_verify.device.gpu import (
     Gpu,
 )
 from sbo_verify.device.layout import COUNTERS, FAULT, PARAMETERS, PLACE_ENTRY, WITNESS
+from sbo_verify.device.running import Beside, Running
 
 WITNESS_CAPACITY = 32
 ACKNOWLEDGE_STRIDE = 32
@@ -238,18 +239,18 @@ class MicroKernel:
         percent = min(100, -(-100 * ctas_per_sm * per_cta // SM_SHARED_BYTES))
         self.kernel.allow_dynamic_shared(dynamic_shared, percent)
 
-    def run(self, shot: Shot) -> RawLaunch:
-        """Launch once and wait.
+    def run(self, shot: Shot, beside: Beside | None = None) -> RawLaunch:
+        """Launch once, do what is to be done beside it, and wait.
 
         Raises `LaunchHungError` when the launch cannot be ended, `LaunchFailedError` when the GPU
         ended it with an error.
         """
         try:
-            return self._run(shot)
+            return self._run(shot, beside)
         except self.arena.cupy.cuda.runtime.CUDARuntimeError as error:
             raise LaunchFailedError(str(error)) from error
 
-    def _run(self, shot: Shot) -> RawLaunch:
+    def _run(self, shot: Shot, beside: Beside | None) -> RawLaunch:
         arena = self.arena
         dynamic = self.dynamic_shared(shot.tile_bytes, shot.ctas_per_sm)
         self._prepare(dynamic, shot.ctas_per_sm)
@@ -274,6 +275,9 @@ class MicroKernel:
         )
         end.record(arena.stream)
         stop = int(state.data.ptr) + layout.counters + _offset(COUNTERS.dtype(), "stop")
+        if beside is not None:
+            first = int(parameters["first_tag"][0])
+            beside(Running(first, lambda: _has_ended(end), lambda: arena.raise_stop(stop)))
         hung = not _wait(end, shot.limit_seconds)
         if hung:
             arena.raise_stop(stop)
@@ -334,20 +338,24 @@ def _offset(dtype: np.dtype[np.void], name: str) -> int:
     return int(described[name][1])
 
 
-def _wait(event: Any, seconds: float) -> bool:  # noqa: ANN401 - a cupy event
-    """Poll rather than block: a hung launch must not take the interpreter with it.
+def _has_ended(event: Any) -> bool:  # noqa: ANN401 - a cupy event
+    """The driver is asked, since cupy's `done` says of failed work only that it has not ended.
 
-    cupy's `done` says of work that failed only that it has not ended, so that the driver is asked.
     Raises `LaunchFailedError` for such work.
     """
-    deadline = time.monotonic() + seconds
     try:
-        while not has_passed(event.ptr):
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(POLL_SECONDS)
+        return has_passed(event.ptr)
     except DriverError as error:
         raise LaunchFailedError(str(error)) from error
+
+
+def _wait(event: Any, seconds: float) -> bool:  # noqa: ANN401 - a cupy event
+    """Poll rather than block: a hung launch must not take the interpreter with it."""
+    deadline = time.monotonic() + seconds
+    while not _has_ended(event):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
     return True
 
 
