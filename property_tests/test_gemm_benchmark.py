@@ -143,6 +143,17 @@ def test_anothers_wrong_product_is_told_and_the_own_one_is_not_timed() -> None:
     wrong = [subject(OWN, PLAIN, error=2 * LARGEST_ERROR)]
     with pytest.raises(TimingError, match=f"{OWN}, plain, on 2x128x256x512: its product is off"):
         list(measured(timer, SHAPE, wrong, 30, 3))
+    wrong = [subject(OWN, PUBLISHED, error=float("nan"))]
+    with pytest.raises(TimingError, match=f"{OWN}, {PUBLISHED}, on 2x128x256x512: its product is"):
+        list(measured(timer, SHAPE, wrong, 30, 3))
+
+
+def test_what_a_broken_variant_makes_wrong_is_told() -> None:
+    timer: Any = FakeTimer([[10.0, 11.0]] * 3)
+    both = [subject(OWN, PLAIN), subject(OWN, "no_source_fence", error=float("nan"))]
+    plain, broken = measured(timer, SHAPE, both, 30, 3)
+    assert (plain.product_is_right, broken.product_is_right) == (True, False)
+    assert broken.costs == pytest.approx(0.1)
 
 
 def test_the_share_of_a_measured_limit_is_by_what_binds_there() -> None:
