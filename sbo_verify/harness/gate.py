@@ -44,7 +44,7 @@ SIGHTINGS = 3
 # cluster having two SMs, or one thread reading a tile alone; mutants mostly end at their third
 # sighting, and others that are broken are only reported.
 SOUND_SHARE = 1.0
-CLUSTER_FACTOR = 4.0
+CLUSTER_FACTOR = 5.0
 LONE_READER_FACTOR = 2.0
 CANARY_SHARE = 0.1
 BROKEN_SHARE = 0.3
@@ -121,8 +121,8 @@ def takes_long(row: Row) -> bool:
 def begun_early(items: Sequence[T], is_long: Callable[[T], bool]) -> list[T]:
     """The items with the long ones spread over the first half, the others in their order.
 
-    pytest-xdist gives each worker a run of neighbours first: long ones side by side would be one
-    worker's, and one that came last would be waited for by all.
+    One that came last would be waited for by all; side by side they would share the GPU's time
+    among themselves alone, which tests of other kinds leave partly unused.
     """
     long = [each for each in items if is_long(each)]
     ordered = [each for each in items if not is_long(each)]

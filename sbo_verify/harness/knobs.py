@@ -95,7 +95,7 @@ class Knobs(KnobSet):
     doubled_round: int = NO_ROUND
     plant_one_in: int = 0
     plant_held: bool = False
-    timeout_ms: int = 4000
+    timeout_ms: int = 1000
 
 
 def generator(seed: int, name: str, index: int) -> np.random.Generator:

@@ -27,6 +27,7 @@ from sbo_verify.harness.code_model import micro_program, model_of_code, with_mod
 from sbo_verify.harness.environments import kept
 from sbo_verify.harness.folding import last_index
 from sbo_verify.harness.judgement import Evidence, judge_run
+from sbo_verify.harness.knobs import Knobs
 from sbo_verify.harness.machine_code import with_machine_code
 from sbo_verify.harness.results import lost_record
 from sbo_verify.harness.runner import HANG_FACTOR, HANG_FLOOR_SECONDS
@@ -310,7 +311,7 @@ def stress_row(  # noqa: PLR0913 - the parts of a row's stress
 
 def _longest_seconds(plan: Plan) -> float:
     """How long a launch may take until the watchdog ends the process."""
-    timeout = float(plan.fixed.get("timeout_ms", "4000")) * 1e-3
+    timeout = float(plan.fixed.get("timeout_ms", Knobs().timeout_ms)) * 1e-3
     return WATCHDOG_FACTOR * (max(HANG_FLOOR_SECONDS, HANG_FACTOR * timeout) + 10 * timeout)
 
 
