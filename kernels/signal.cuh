@@ -200,6 +200,7 @@ __device__ __forceinline__ int load_signal(int* signal) {
 // Spins until the signal passes the test or `patience` ends; returns the last value seen.
 template <class V, class Patience>
 __device__ __forceinline__ int poll(int* signal, int threshold, Patience& patience) {
+  static_assert(V::place != Place::host, "no CTA polls for the host: host_hand_over.cuh");
   SBO_BEGIN("consumer.poll");
   int seen;
   bool wait = true;

@@ -60,6 +60,7 @@ REAL_CASES = {
 UNUSED = {
     ("drain", "read_but_newest"): "read waits are broken with any N; rows show it with N = 0",
     ("poll_scope", "cluster"): "a poll too narrow is shown at cta scope",
+    ("place", "host"): "a CPU thread reads in a catalogue of its own, `host.py`",
 }
 
 

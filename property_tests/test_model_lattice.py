@@ -15,6 +15,7 @@ from sbo_verify.model.lattice import Lattice, classes, judge_lattice
 from sbo_verify.model.readings import DEFAULT, OF_HAND_OVERS
 from sbo_verify.protocols import PROTOCOLS
 from sbo_verify.protocols.signal_publish import sites
+from sbo_verify.protocols.signal_publish.host import HOST_READER
 from sbo_verify.protocols.signal_publish.sites import SITES, SignalPublish, refusals
 from sbo_verify.verdict import ModelVerdict
 
@@ -79,8 +80,8 @@ def test_the_whole_lattice_is_judged_in_twenty_seconds() -> None:
     assert found == {FORBIDDEN, ALLOWED}
 
 
-def test_every_row_of_the_catalogue_has_the_verdict_of_its_class() -> None:
-    for row in PROTOCOLS["signal_publish"]:
+def test_every_row_of_the_catalogues_has_the_verdict_of_its_class() -> None:
+    for row in (*PROTOCOLS["signal_publish"], *HOST_READER):
         assert isinstance(row.variant, SignalPublish)
         assert lattice().verdict(row.variant) is row.expected, row.name
 

@@ -70,6 +70,11 @@ REFUSED = [
     ({"test": "equal_reused"}, "a flag that is 1 in every round must be stored"),
     ({"publish": "none"}, "a poll without a signal never ends"),
     ({"poll": "none"}, "a signal that nobody polls orders nothing"),
+    ({"place": "host", "poll": "ld_relaxed"}, "a CPU thread's loads stay in order"),
+    ({"place": "host"}, "a CPU thread is in no scope but the whole system"),
+    ({"place": "host"}, "the CPU thread that polls reads the tile itself"),
+    ({"place": "host", "read": "nc"}, "a CPU thread reads with plain loads"),
+    ({"place": "host", "test": "equal"}, "the reader on the host is built for counters"),
 ]
 REFUSED_READBACKS = [
     ({"place": "other_sm"}, "poll=none reads back in the producing CTA"),

@@ -13,6 +13,7 @@ from sbo_verify.device.combine_build import ROUNDS_KERNEL
 from sbo_verify.device.gemm_build import KERNEL as GEMM_KERNEL
 from sbo_verify.device.receive_build import KERNEL as RECEIVE_KERNEL
 from sbo_verify.protocols import PROTOCOLS
+from sbo_verify.protocols.signal_publish.host import HOST_READER
 from sbo_verify.vocabulary import UnknownInstructionError, parse
 
 KERNELS = Path(__file__).resolve().parents[1] / "kernels"
@@ -121,8 +122,8 @@ def kernel_texts() -> dict[str, str]:
 
 
 def started_kernels() -> set[str]:
-    """The headers that translation units include: the protocols', the GEMM's, both its links'."""
-    kernels = (GEMM_KERNEL, COMBINE_KERNEL, ROUNDS_KERNEL, RECEIVE_KERNEL)
+    """The headers that translation units include: of protocols, the GEMM, its links, the host."""
+    kernels = (GEMM_KERNEL, COMBINE_KERNEL, ROUNDS_KERNEL, RECEIVE_KERNEL, HOST_READER.kernel)
     return {*kernels, *(protocol.kernel for protocol in PROTOCOLS.values())}
 
 

@@ -12,6 +12,8 @@ touch: the variant's choices of issuers, publisher, fan-out, place and test.
   ones, in the same CTA too: named barriers, as a specialised kernel has them.
 - A deferred signal is looked at in two turns of the loop and the flush: tile 0 is signalled by the
   second turn, tile 1 behind the loop.
+- A reader on the host is a thread of no GPU. That its poll is an acquire and its read a load behind
+  it is what x86-64 promises (`device.host_reader`), in the words of the PTX model.
 - The consumer's polls that failed are left out (see `Require`), and so is every read of the tile
   but the one asked about: both would add constraints, never take one away.
 - Further producers of the same signal do nothing but publish: their tiles are their own.
@@ -48,6 +50,8 @@ from sbo_verify.vocabulary import Kind, Order, Scope, Space
 
 FRESH, OLD = 1, 0
 HALVES = (0, 1)
+# Where a CPU thread is: outside every GPU, so that system scope alone includes it and them.
+NO_GPU = -1
 SPECIAL_BARRIERS = {"producer": 1, "consumer": 2}
 WEAK_STORE = Declared(Kind.STORE, Order.WEAK, None, Space.SHARED)
 
@@ -137,10 +141,11 @@ class _Builder:
             _Writer(f"producer {n} thread 0", Placement(10 + n, 0, None, 0))
             for n in range(1, self.producers)
         ]
-        far = Placement(20, setting.consumer_gpu)
-        place = Placement(0, 0, cluster) if v.place is Place.PRODUCER_CTA else far
+        places = {Place.PRODUCER_CTA: Placement(0, 0, cluster), Place.HOST: Placement(20, NO_GPU)}
+        place = places.get(v.place, Placement(20, setting.consumer_gpu))
+        kind = "host" if v.place is Place.HOST else "consumer"
         self.reading = [
-            _Writer(f"consumer thread {n}", replace(place, warp=8))
+            _Writer(f"{kind} thread {n}", replace(place, warp=8))
             for n in range(max(_readers(v)) + 1)
         ]
         self.locations: dict[str, Location] = {}

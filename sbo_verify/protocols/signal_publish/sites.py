@@ -134,6 +134,7 @@ class Place(Site):
     OTHER_SM = ("other_sm", "a CTA on another SM")
     SAME_SM = ("same_sm", "another CTA on the producer's SM")
     PRODUCER_CTA = ("producer_cta", "the producing CTA itself")
+    HOST = ("host", "a CPU thread, on pinned memory of the host")
 
 
 class Test(Site):
@@ -196,7 +197,13 @@ def refusals(v: SignalPublish) -> list[str]:
 
     Every reason ends in "choose SITE=CHOICE", with "or" between choices that would each do.
     """
-    rules = (*_store_rules(v), *_cluster_rules(v), *_signal_rules(v), *_readback_rules(v))
+    rules = (
+        *_store_rules(v),
+        *_cluster_rules(v),
+        *_signal_rules(v),
+        *_readback_rules(v),
+        *_host_rules(v),
+    )
     return [why for refused, why in rules if refused]
 
 
@@ -314,5 +321,35 @@ def _readback_rules(v: SignalPublish) -> list[tuple[bool, str]]:
         (
             silent and v.test is not Test.AT_LEAST,
             "poll=none tests nothing: choose test=at_least",
+        ),
+    ]
+
+
+def _host_rules(v: SignalPublish) -> list[tuple[bool, str]]:
+    """A reader on the host: loads of a CPU thread, which has no caches of the GPU and no copies.
+
+    On x86-64 every load is an acquire that all threads of the system are included in.
+    """
+    host = v.place is Place.HOST and v.poll is not Poll.NONE
+    return [
+        (
+            host and v.poll is not Poll.LD_ACQUIRE,
+            "a CPU thread's loads stay in order as acquires do: choose poll=ld_acquire",
+        ),
+        (
+            host and v.poll_scope is not SignalScope.SYS,
+            "a CPU thread is in no scope but the whole system: choose poll_scope=sys",
+        ),
+        (
+            host and v.fan_out is not FanOut.ALONE,
+            "the CPU thread that polls reads the tile itself: choose fan_out=alone",
+        ),
+        (
+            host and v.read is not Read.WEAK,
+            "a CPU thread reads with plain loads: choose read=weak",
+        ),
+        (
+            host and v.test is not Test.AT_LEAST,
+            "the reader on the host is built for counters: choose test=at_least",
         ),
     ]
