@@ -13,6 +13,7 @@ FORMAT_VERSION = 1
 # The kernels that a run may stress.
 MICRO = "micro"
 GEMM = "gemm"
+HOST = "host"
 
 
 class RecordError(ValueError):
@@ -70,7 +71,8 @@ class Machine:
 class Settings(Record):
     """Written before anything runs.
 
-    `kernel` is "micro" or "gemm": the micro-kernel's pairs, or the masked GEMM beside Combine Send.
+    `kernel` is "micro", "gemm" or "host": the micro-kernel's pairs, the masked GEMM beside Combine
+    Send, or producers beside a reader on the host.
     `producer` is the MODULE:FUNCTION of a foreign producer, empty where none takes part. `knobs`
     are those that were fixed, as text; runs that are older do not say them. `seconds_in_all` is
     the GPU time that all rows of a soak share, and 0 in any other run. `killable` names those of

@@ -29,7 +29,7 @@ def examine(  # noqa: PLR0913 - the options of `sbo-verify run`
     variants: Iterable[str] = (),
     *,
     protocol: str = DEFAULT_PROTOCOL,
-    kernel: Literal["micro", "gemm"] | None = None,
+    kernel: Literal["micro", "gemm", "host"] | None = None,
     producer: str | Callable[..., Any] | None = None,
     knobs: Mapping[str, object] | None = None,
     seed: int | None = None,
@@ -46,7 +46,8 @@ def examine(  # noqa: PLR0913 - the options of `sbo-verify run`
 
     `variants` are names, hashes or `*` patterns; all by default. `producer`, a callable of the
     masked GEMM's interface or its MODULE:FUNCTION, takes part beside the canaries; then, or with
-    `kernel="gemm"`, the GEMM hands over to Combine Send. `knobs` are fixed instead of drawn.
+    `kernel="gemm"`, the GEMM hands over to Combine Send; with `kernel="host"` CTAs hand over to a
+    reader on the host, by variants of that kernel's own. `knobs` are fixed instead of drawn.
     `seconds` are of GPU time for each variant, `observations` what a sound one has at least. `gpu`
     None leaves silicon out. `command` is recorded as the way to repeat this.
 
@@ -61,7 +62,7 @@ def examine(  # noqa: PLR0913 - the options of `sbo-verify run`
     """
     named = "" if producer is None else offer(producer)
     stressed = kernel or (GEMM if named else MICRO)
-    if named and stressed == MICRO:
+    if named and stressed != GEMM:
         message = "a producer is a GEMM: leave `kernel` out with it, or give kernel='gemm'"
         raise ValueError(message)
     _refuse_numbers(seed, seconds, observations)

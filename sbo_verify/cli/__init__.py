@@ -30,6 +30,7 @@ from sbo_verify.device.driver import DriverError
 from sbo_verify.device.geometry import GeometryError
 from sbo_verify.device.gpu import NoGpuError
 from sbo_verify.device.gpu_errors import launch_hangs, named
+from sbo_verify.device.host_reader import WeakHostError
 from sbo_verify.device.kernel_timer import TimingError
 from sbo_verify.device.micro_kernel import ArenaError, GpuLostError, GpuMemoryError
 from sbo_verify.device.nvrtc import ToolchainError
@@ -67,6 +68,7 @@ CODES: dict[type[Exception], ExitCode] = {
     CacheError: ExitCode.USAGE,
     GemmArgumentError: ExitCode.USAGE,
     NoGpuError: ExitCode.UNKNOWN,
+    WeakHostError: ExitCode.UNKNOWN,
     TimingError: ExitCode.UNKNOWN,
     ToolchainError: ExitCode.UNKNOWN,
     PtxasError: ExitCode.UNKNOWN,

@@ -87,6 +87,7 @@ def stress_command(**options: Any) -> int:  # noqa: ANN401 - click passes option
     \b
       sbo-verify stress --variants read_wait-relaxed --knob tile_bytes=16384 --knob noise=store
       sbo-verify stress --kernel gemm --seconds 1
+      sbo-verify stress --kernel host --seconds 1 --knob tile_bytes=65536
       sbo-verify stress --kernel gemm --producer deep_gemm:m_grouped_fp8_gemm_nt_masked
     """  # noqa: D301 - click keeps the lines behind a backspace
     refuse_lone_producer(options)

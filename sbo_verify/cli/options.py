@@ -9,12 +9,13 @@ from typing import Any
 
 import click
 
+from sbo_verify.harness.host_knobs import HostKnobs
 from sbo_verify.harness.knob_set import KnobSet
 from sbo_verify.harness.knobs import KnobError, Knobs
 from sbo_verify.harness.live_knobs import LiveKnobs
 from sbo_verify.harness.stressed_kernels import KERNELS
 from sbo_verify.protocols import DEFAULT_PROTOCOL, PROTOCOLS
-from sbo_verify.record import MICRO
+from sbo_verify.record import GEMM, MICRO
 
 DEFAULT_OUT = Path("runs")
 DEFAULT_SECONDS = 2.0
@@ -88,7 +89,8 @@ knob_option = click.option(
     metavar="NAME=VALUE",
     help=(
         "Fix a knob instead of drawing it; may be repeated. "
-        f"Knobs: {', '.join(Knobs.names())}; of --kernel gemm: {', '.join(LiveKnobs.names())}."
+        f"Knobs: {', '.join(Knobs.names())}; of --kernel gemm: {', '.join(LiveKnobs.names())}; "
+        f"of --kernel host: {', '.join(HostKnobs.names())}."
     ),
 )
 kernel_options = _options(
@@ -97,7 +99,10 @@ kernel_options = _options(
         type=click.Choice(KERNELS),
         default=MICRO,
         show_default=True,
-        help="What hands tiles over: the micro-kernel, or the masked GEMM to Combine Send.",
+        help=(
+            "What hands tiles over: the micro-kernel, the masked GEMM to Combine Send, or CTAs to "
+            "a CPU thread that reads on pinned memory."
+        ),
     ),
     click.option(
         "--producer",
@@ -170,7 +175,7 @@ def parse_knobs(words: Sequence[str], kind: type[KnobSet] = Knobs) -> dict[str, 
 
 def refuse_lone_producer(options: dict[str, Any]) -> None:
     """A foreign producer takes part beside Combine Send alone."""
-    if options["producer"] and options["kernel"] == MICRO:
+    if options["producer"] and options["kernel"] != GEMM:
         message = "--producer names a GEMM; choose --kernel gemm with it"
         raise click.UsageError(message)
 

@@ -113,9 +113,15 @@ def compare(steps: Sequence[Step], ptx: str, harness: Harness) -> Reading:
 def code_reading(protocol: Protocol, row: Row, artefact: Compiled) -> CodeReading:
     """The record of what was read back from one row's compiled kernel."""
     reading = read_back(protocol, row.variant, artefact.ptx)
+    variant = protocol.hash_of(row.variant)
+    return code_reading_of(reading, row=row.name, variant=variant, artefact=artefact)
+
+
+def code_reading_of(reading: Reading, *, row: str, variant: str, artefact: Compiled) -> CodeReading:
+    """The record of a comparison of one kernel, of the row and the variant's hash named."""
     return CodeReading(
-        row=row.name,
-        variant=protocol.hash_of(row.variant),
+        row=row,
+        variant=variant,
         verdict=reading.verdict.value,
         differences=reading.differences,
         skeleton=reading.skeleton,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from sbo_verify.compiled.combine_rules import COMBINE
 from sbo_verify.compiled.extraction import Extracted, read_steps
 from sbo_verify.compiled.harness_rules import GEMM, MICRO_KERNEL
+from sbo_verify.compiled.host_rules import HOST
 from sbo_verify.model import ModelAnswer, judge
 from sbo_verify.model.translation import UntranslatableError
 from sbo_verify.protocol import Variant
@@ -25,6 +26,7 @@ from sbo_verify.protocols.signal_publish.sites import (
     SignalPublish,
     Store,
 )
+from sbo_verify.protocols.signal_publish.steps import steps
 from sbo_verify.record import CodeReading
 from sbo_verify.verdict import CodeVerdict, ModelVerdict
 
@@ -78,6 +80,13 @@ def overlap_program(gemm_ptx: str, combine_ptx: str) -> Extracted:
         tuple(f"{name}: {doubt}" for name, half in halves.items() for doubt in half.doubts),
         {label: ranks for half in halves.values() for label, ranks in half.ranks.items()},
     )
+
+
+def host_program(variant: SignalPublish, ptx: str) -> Extracted:
+    """The producer's steps from the PTX; the reader on the host has those that it declares."""
+    producer = read_steps(ptx, HOST)
+    reader = tuple(step for step in steps(variant) if step.side == "consumer")
+    return replace(producer, steps=(*producer.steps, *reader))
 
 
 def model_of_code(protocol_name: str, variant: Variant, program: Extracted) -> CodeModel:

@@ -1,7 +1,7 @@
-"""The two kernels that a run may stress, and what a run needs of each.
+"""The kernels that a run may stress, and what a run needs of each.
 
 `micro`: the micro-kernel's pairs. `gemm`: the masked GEMM, or a foreign producer, beside Combine
-Send.
+Send. `host`: the micro-kernel's producers beside a CPU thread that reads on pinned memory.
 """
 
 from __future__ import annotations
@@ -10,13 +10,23 @@ import hashlib
 from collections.abc import Sequence
 
 from sbo_verify.compiled.combine_rules import COMBINE
-from sbo_verify.compiled.conformance import Reading, compare
+from sbo_verify.compiled.conformance import Reading, code_reading_of, compare
 from sbo_verify.compiled.harness_rules import GEMM as GEMM_RULES
+from sbo_verify.compiled.host_rules import HOST as HOST_RULES
 from sbo_verify.device.combine_build import build_combine
 from sbo_verify.device.gemm_build import build_gemm
 from sbo_verify.device.gemm_layout import Shape
 from sbo_verify.device.gpu import Gpu
-from sbo_verify.harness.code_model import model_of_code, overlap_program, with_model
+from sbo_verify.device.host_build import build_host
+from sbo_verify.device.host_reader import refuse_weak_host
+from sbo_verify.harness.code_model import (
+    host_program,
+    model_of_code,
+    overlap_program,
+    with_model,
+)
+from sbo_verify.harness.host_bench import HostBench, decide_host
+from sbo_verify.harness.host_knobs import HostKnobs
 from sbo_verify.harness.knob_set import KnobSet
 from sbo_verify.harness.knobs import Knobs, generator
 from sbo_verify.harness.live_bench import LiveBench, decide, variant_of
@@ -34,10 +44,11 @@ from sbo_verify.protocols.signal_publish.combine import (
     with_foreign,
 )
 from sbo_verify.protocols.signal_publish.gemm import gemm_steps, producer_half
-from sbo_verify.record import GEMM, MICRO, CodeReading
+from sbo_verify.protocols.signal_publish.host import HOST_READER, host_steps
+from sbo_verify.record import GEMM, HOST, MICRO, CodeReading
 from sbo_verify.verdict import CodeVerdict
 
-KERNELS = (MICRO, GEMM)
+KERNELS = (MICRO, GEMM, HOST)
 # The shape of the default knobs. Launches draw others; tests hold the hand-over of every kind of
 # shape to the same instructions.
 READ_SHAPE = Shape(block_m=128, block_n=256, stages=3, cluster=1)
@@ -50,12 +61,14 @@ def protocol_for(name: str, kernel: str, producer: str = "") -> Protocol:
     protocol = protocol_named(name)
     if kernel == MICRO:
         return protocol
+    if kernel == HOST:
+        return HOST_READER
     return with_foreign(producer) if producer else OVERLAP
 
 
 def knobs_of(kernel: str) -> type[KnobSet]:
     """The knobs of a launch."""
-    return Knobs if kernel == MICRO else LiveKnobs
+    return {MICRO: Knobs, GEMM: LiveKnobs, HOST: HostKnobs}[kernel]
 
 
 def rows_by_default(protocol: Protocol, producer: str) -> Sequence[Row]:
@@ -68,13 +81,18 @@ def rows_by_default(protocol: Protocol, producer: str) -> Sequence[Row]:
 def refuse(plan: Plan) -> None:
     """Raise before anything is launched if the plan's rows cannot be run with its fixed knobs.
 
-    `KnobError`, `GeometryError`, or `ProducerError` for a producer that is not there.
+    `KnobError`, `GeometryError`, `ProducerError` for a producer that is not there, or
+    `WeakHostError` where the host's own processor cannot be the reader.
     """
+    if plan.kernel == HOST:
+        refuse_weak_host()
     if plan.producer:
         imported(plan.producer)
     for row in plan.rows:
         if plan.kernel == MICRO:
             refuse_unfit(row, plan.fixed)
+        elif plan.kernel == HOST:
+            decide_host(generator(plan.seed, row.name, 0), row, USUAL_SMS, plan.fixed)
         else:
             decide(generator(plan.seed, row.name, 0), row, USUAL_SMS, plan.fixed)
 
@@ -83,12 +101,14 @@ def bench_for(plan: Plan, gpu: Gpu, worker: str = "") -> StressBench:
     """The process's GPU for the plan's kernel."""
     if plan.kernel == MICRO:
         return Bench(plan.protocol, gpu, worker)
+    if plan.kernel == HOST:
+        return HostBench(plan.protocol, gpu, worker)
     return LiveBench(plan.protocol, gpu, worker, plan.producer)
 
 
 def reader_of(kernel: str) -> ReadRow:
     """What reads the compiled code of a row."""
-    return micro_reading if kernel == MICRO else overlap_reading
+    return {MICRO: micro_reading, GEMM: overlap_reading, HOST: host_reading}[kernel]
 
 
 def overlap_reading(protocol: Protocol, row: Row) -> CodeReading | None:
@@ -115,6 +135,20 @@ def overlap_reading(protocol: Protocol, row: Row) -> CodeReading | None:
         compiler=gemm.compiler,
     )
     return with_machine_code(with_model(reading, model), [gemm, combine])
+
+
+def host_reading(protocol: Protocol, row: Row) -> CodeReading:
+    """What the producers of one row were compiled to; the reader on the host is no PTX."""
+    variant = variant_of(row)
+    artefact = build_host(variant)
+    reading = code_reading_of(
+        compare(host_steps(variant), artefact.ptx, HOST_RULES),
+        row=row.name,
+        variant=protocol.hash_of(variant),
+        artefact=artefact,
+    )
+    model = model_of_code(protocol.name, variant, host_program(variant, artefact.ptx))
+    return with_machine_code(with_model(reading, model), [artefact])
 
 
 def _together(readings: list[Reading]) -> CodeVerdict:

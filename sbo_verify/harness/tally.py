@@ -126,8 +126,9 @@ def _word(what: str) -> SiliconVerdict:
 
 
 def _tell(fault: Fault, whose: str) -> str:
+    where = "" if fault.sm < 0 else f" on SM {fault.sm}"
     return (
-        f"{fault.what}; {fault.waiter} of {whose} {fault.pair} on SM {fault.sm} wanted "
+        f"{fault.what}; {fault.waiter} of {whose} {fault.pair}{where} wanted "
         f"{fault.wanted} and saw {fault.seen} in round {fault.round}, after "
         f"{fault.waited_ns / NANOSECONDS:.3g} s"
     )

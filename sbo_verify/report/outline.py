@@ -362,9 +362,14 @@ def _cells(data: dict[str, int]) -> list[str]:
         str(witness.expected),
         str(witness.seen),
         str(witness.signal),
-        f"{'unknown' if witness.producer_sm < 0 else witness.producer_sm} to {witness.consumer_sm}",
+        f"{_sm(witness.producer_sm, 'unknown')} to {_sm(witness.consumer_sm, 'the host')}",
         f"{witness.cycles_since_signal:,}",
     ]
+
+
+def _sm(number: int, otherwise: str) -> str:
+    """An SM, or who it was `otherwise`: D does not say its writer, and the host has no SMs."""
+    return otherwise if number < 0 else str(number)
 
 
 def _luck(verdict: RowVerdict) -> str:

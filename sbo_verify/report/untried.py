@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sbo_verify.harness.judgement import DECLARED
-from sbo_verify.record import MICRO, Launch, RowVerdict, Settings, Summary
+from sbo_verify.record import HOST, MICRO, Launch, RowVerdict, Settings, Summary
 from sbo_verify.verdict import CodeVerdict
 
 
@@ -45,15 +45,18 @@ def _circumstances(settings: Settings, launches: Sequence[Launch]) -> list[str]:
         f"other GPUs than {gpu}, and other compilers than {settings.compiler}",
         "hand-overs between two GPUs: every launch ran on one",
         "multicast stores and loads: no variant has them",
-        f"readers and writers on the host: producers and consumers were CTAs of {_who(settings)}",
+        _other_end(settings),
     ]
     if constant := _constant_knobs(launches):
         said.append(f"other knobs than these, which had one value in every launch: {constant}")
     return said
 
 
-def _who(settings: Settings) -> str:
-    return "one launch" if settings.kernel == MICRO else "two kernels on one GPU"
+def _other_end(settings: Settings) -> str:
+    if settings.kernel == HOST:
+        return "writers on the host: it read, and CTAs of one launch wrote"
+    whose = "one launch" if settings.kernel == MICRO else "two kernels on one GPU"
+    return f"readers and writers on the host: producers and consumers were CTAs of {whose}"
 
 
 def _constant_knobs(launches: Sequence[Launch]) -> str:
