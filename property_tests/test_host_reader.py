@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,11 +92,11 @@ def test_a_tail_that_was_stale_right_behind_the_poll_counts_though_it_came_later
     """The whole tile is read some microseconds after its last line: too late for some races."""
     shared = memory()
 
-    class Late(np.ndarray):  # type: ignore[type-arg]
+    class Late(np.ndarray[Any, np.dtype[Any]]):
         """Tiles of which the last line is written between the first read and the second."""
 
-        def __getitem__(self, key: object) -> object:  # type: ignore[override]
-            found = super().__getitem__(key)  # type: ignore[index]
+        def __getitem__(self, key: Any) -> Any:  # noqa: ANN401 - as numpy has it
+            found = super().__getitem__(key)
             if isinstance(key, tuple):
                 self.view(np.ndarray)[0] = FIRST_TAG
             return found
