@@ -69,7 +69,7 @@ def test_a_signal_before_its_tile_is_seen_by_the_host(host_bench: HostBench) -> 
 def test_of_a_broken_hand_over_a_stale_tile_or_a_bound_is_told(
     row: Row, host_bench: HostBench, record_property: Callable[[str, object], None]
 ) -> None:
-    """What the model allows and this chip may never show is no failure: the bound is printed."""
+    """What the model allows and this chip may never show is no failure: the bound is recorded."""
     counted = tally([host_bench.launch(row, SEED, index) for index in range(1)])
     assert counted.word in {
         SiliconVerdict.NEVER,
@@ -80,7 +80,6 @@ def test_of_a_broken_hand_over_a_stale_tile_or_a_bound_is_told(
     if not counted.stale:
         told += f", below {upper_bound(0, counted.observations):.1e}"
     record_property("host reader", f"{row.name}: {told}")
-    print(f"{row.name}: {told}")
 
 
 @pytest.mark.parametrize("tail_first", [True, False])
