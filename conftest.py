@@ -128,8 +128,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "live_gemm: needs torch on it too")
     config.addinivalue_line("markers", "long: takes long, and begins early where silicon runs")
     config.stash[_CRASHES] = []
-    # One test at a time to each worker of pytest-xdist: of a run of neighbours given to it at first
-    # those behind a long one would wait, and in the end all for them.
+    # One test at a time to a worker: what pytest-xdist puts behind a long one would wait for it.
     if getattr(config.option, "maxschedchunk", 1) is None:
         config.option.maxschedchunk = 1
     refuse_seconds("--budget", config.option.budget)

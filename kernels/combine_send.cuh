@@ -115,6 +115,12 @@ __device__ __forceinline__ bool wait_for_piece(const Check& c, const Stages& sta
   return true;
 }
 
+// Whether all lanes of the warp say so. Lanes that send together wait for each other: one that had
+// given up by itself would be waited for without end. A vote orders no memory.
+__device__ __forceinline__ bool agreed(bool mine) {
+  return __all_sync(0xffffffffU, mine) != 0;
+}
+
 // Each warp brings its pieces in stages, checks them, and sends them on from there. The issuing lane
 // is never one that polled alone for its warp, unless it reads alone.
 template <class V>
@@ -143,7 +149,8 @@ __device__ __forceinline__ bool read_by_tma(const Check& c, const Reader& reader
     }
     if (step < kLag) continue;
     const unsigned done = step - kLag;
-    if (!wait_for_piece(c, stages, done)) break;
+    const bool came = wait_for_piece(c, stages, done);
+    if (!(alone ? came : agreed(came))) break;
     const Piece piece = piece_of(c.p, c.slot, warp + done * warps);
     if (c.p.check) {
       const uint4* const brought = reinterpret_cast<const uint4*>(stages.at(done));
@@ -269,7 +276,8 @@ __device__ __forceinline__ void consume(const CombineParameters& p, Control& con
       delay(mix(p.seed ^ (round * 0x9e3779b9U + slot.signal)) % p.consumer_skew_cycles);
     }
     Seen seen;
-    const bool may_read = take_over<V>(p, control, group, slot, round, ordinal, seen);
+    bool may_read = take_over<V>(p, control, group, slot, round, ordinal, seen);
+    if constexpr (reads_by_tma<V>() && V::fan_out != FanOut::alone) may_read = agreed(may_read);
     const unsigned long long signal_cycles = ptx::clock64();
     bool stale = false;
     if (may_read) {

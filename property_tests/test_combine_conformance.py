@@ -165,8 +165,8 @@ CHANGES = (
     Change(
         "read before the copy has arrived",
         "combine_send.cuh",
-        "    if (!wait_for_piece(c, stages, done)) break;\n",
-        "",
+        "    const bool came = wait_for_piece(c, stages, done);\n",
+        "    const bool came = true;\n",
         "site consumer.read: declared mbarrier.try_wait.acquire.cta",
         DEEPEP,
     ),

@@ -277,6 +277,14 @@ def test_a_fixed_number_in_flight_has_a_ring_whatever_is_drawn(
     assert fitted.ring >= in_flight + geometry.deferred
 
 
+def test_a_consumer_that_sees_its_signal_late_has_few_rounds() -> None:
+    for name, rounds in [("poll_cta_scope", {200}), ("producer_cta-cta_scope", {2000, 5000})]:
+        geometry = geometry_of(SIGNAL_PUBLISH.row(name))
+        assert {fit(knobs, geometry).rounds for knobs in drawn()} == rounds
+    late = geometry_of(SIGNAL_PUBLISH.row("poll_cta_scope"))
+    assert fit(Knobs(rounds=700), late, ["rounds"]).rounds == 700
+
+
 @pytest.mark.parametrize("row", SIGNAL_PUBLISH.rows, ids=lambda row: row.name)
 def test_a_hundred_draws_fit_each_row_of_the_catalogue(row: Row) -> None:
     for index in range(100):

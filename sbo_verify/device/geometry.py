@@ -16,6 +16,7 @@ from sbo_verify.protocols.signal_publish.sites import (
     Place,
     Poll,
     SignalPublish,
+    SignalScope,
     Store,
 )
 
@@ -48,6 +49,7 @@ class Geometry:
     same_sm: bool
     reads_alone: bool
     deferred: bool
+    polls_late: bool
 
     @classmethod
     def of(cls, variant: SignalPublish) -> Geometry:
@@ -64,6 +66,8 @@ class Geometry:
             same_sm=variant.place is Place.SAME_SM,
             reads_alone=variant.fan_out is FanOut.ALONE,
             deferred=variant.moment is Moment.DEFERRED,
+            # A poll that its own L1 may answer sees what another SM wrote when the line goes.
+            polls_late=variant.poll_scope is SignalScope.CTA and variant.place is Place.OTHER_SM,
         )
 
     def tile_multiple(self) -> int:

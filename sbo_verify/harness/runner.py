@@ -30,6 +30,8 @@ HANG_FACTOR = 8
 HANG_FLOOR_SECONDS = 30.0
 LONE_READERS_TILE_BYTES = 512
 LONE_READERS_ROUNDS = 4000
+# Milliseconds pass in each round of a consumer that sees its signal late.
+LATE_POLLS_ROUNDS = 200
 # What the kernel declares itself, rounded up; the loaded kernel says it exactly.
 STATIC_SHARED_BYTES = 1024
 UINT31 = 1 << 31
@@ -213,10 +215,16 @@ def fit(knobs: Knobs, geometry: Geometry, fixed: Collection[str] = ()) -> Knobs:
             tile_bytes = min(tile_bytes, LONE_READERS_TILE_BYTES)
         while tile_bytes > _room(geometry, ctas):
             tile_bytes //= 2
-    if "rounds" not in fixed and geometry.reads_alone:
-        rounds = min(rounds, LONE_READERS_ROUNDS)
+    if "rounds" not in fixed:
+        rounds = min(rounds, _most_rounds(geometry, rounds))
     geometry.check_threads(threads, ctas)
     return replace(knobs, threads=threads, ctas_per_sm=ctas, tile_bytes=tile_bytes, rounds=rounds)
+
+
+def _most_rounds(geometry: Geometry, drawn: int) -> int:
+    if geometry.polls_late:
+        return LATE_POLLS_ROUNDS
+    return LONE_READERS_ROUNDS if geometry.reads_alone else drawn
 
 
 def fit_ring(knobs: Knobs, pairs: int, geometry: Geometry, fixed: Collection[str] = ()) -> Knobs:
