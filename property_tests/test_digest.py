@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from fake_live_gpu import live_launch
 from hypothesis import given
 from hypothesis import strategies as st
 from written_runs import launch, settings, witness
@@ -126,6 +127,20 @@ def test_launches_that_were_added_up_say_nothing_of_an_environment() -> None:
     found = details([summed])
     assert found.digests[SOUND].knobs == {}
     assert found.digests[SOUND].rounds == []
+
+
+def test_slots_of_the_gemm_are_counted_by_their_size() -> None:
+    row = SIGNAL_PUBLISH.row(SOUND)
+    live = [
+        live_launch(SIGNAL_PUBLISH, row, 0, observations=1_000, index=n, knobs={"n": columns})
+        for n, columns in enumerate((128, 256, 128))
+    ]
+    waits = details([*live, launch(SOUND)]).slot_waits
+    # Of 128 rows each, two bytes a value; 100 of a launch's slots were waited for.
+    assert [(each.slot_bytes, each.launches, each.waited, each.slots) for each in waits] == [
+        (32_768, 2, 200, 2_000),
+        (65_536, 1, 100, 1_000),
+    ]
 
 
 def test_rows_that_differ_in_the_wait_alone_are_found() -> None:

@@ -33,7 +33,7 @@ from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
 from sbo_verify.record import Launch
 from sbo_verify.report.figures import bars, bound_text, counts_text, power_text, rate_text
 from sbo_verify.report.machine import machine_text
-from sbo_verify.report.markdown import markdown_text
+from sbo_verify.report.markdown import markdown_text, short_markdown_text
 from sbo_verify.report.markdown_words import code_span, escape
 from sbo_verify.report.outline import Findings, outline
 from sbo_verify.report.terminal import print_report, terminal_text
@@ -48,6 +48,10 @@ def test_the_terminal_text_is_the_reviewed_one(name: str, width: int) -> None:
 @pytest.mark.parametrize("name", RUNS)
 def test_the_markdown_is_the_reviewed_one(name: str) -> None:
     pinned(f"{name}.md", markdown_text(RUNS[name]()))
+
+
+def test_the_short_markdown_is_the_reviewed_one() -> None:
+    pinned("failing-short.md", short_markdown_text(failing()))
 
 
 def test_the_machine_form_is_the_reviewed_one() -> None:

@@ -1,8 +1,9 @@
 """No form of a report or of a comparison has a figure that is not in its record.
 
-The record is the JSON form: recorded lines, their sums, and the words of the catalogue. A figure is
-in it where it is one of its numbers in a way that figures are printed, a sum of a list of them, or
-part of one of its texts. Counts of rows are not looked for: they are counted here anew.
+The record is the JSON form without what it tells: recorded lines, their sums, and the words of the
+catalogue. A figure is in it where it is one of its numbers in a way that figures are printed, a sum
+of a list of them, or part of one of its texts. Counts of rows are not looked for: they are counted
+here anew.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from sbo_verify.report.comparison import comparison_html, comparison_json, compa
 from sbo_verify.report.figures import bound_text, power_text, share_text
 from sbo_verify.report.html import html_text
 from sbo_verify.report.machine import machine_text
-from sbo_verify.report.markdown import markdown_text
+from sbo_verify.report.markdown import markdown_text, short_markdown_text
 from sbo_verify.report.outline import Findings
 from sbo_verify.report.terminal import terminal_text
 
@@ -38,6 +39,7 @@ CONSTANTS = {95.0, 0.001, 0.01, 0.999999, 3.0}
 FORMS: dict[str, Callable[[Findings], str]] = {
     "terminal": lambda found: terminal_text(found, 200),
     "markdown": markdown_text,
+    "short": short_markdown_text,
     "html": lambda found: spoken(html_text(found)),
 }
 
@@ -63,11 +65,13 @@ def value(token: str) -> float:
 
 
 def leaves(data: Any) -> Iterator[float | str]:  # noqa: ANN401 - JSON
-    """Every number and text, the sum of every list of numbers, the edges of a histogram's bins."""
+    """Every number and text, sums of lists of numbers, shares, the edges of a histogram's bins."""
     if isinstance(data, dict):
         if data.keys() >= {"tile_bytes", "counts"} and data["tile_bytes"]:
             width = data["tile_bytes"] / len(data["counts"])
             yield from (width * edge for edge in range(len(data["counts"]) + 1))
+        if data.keys() >= {"waited", "slots"} and data["slots"]:
+            yield data["waited"] / data["slots"]
         for key, each in data.items():
             yield key
             yield from leaves(each)
@@ -90,6 +94,7 @@ def printed(number: float) -> Iterator[str]:
     yield f"{number:.2g}"
     yield f"{number:.3g}"
     yield f"{number:.2f}"
+    yield f"{100 * number:.3g}"
     for scale in (100.0, 1e-3, 1e-6):
         yield f"{number * scale:.1f}"
     # Sizes in KiB and MiB.
@@ -105,7 +110,9 @@ def printed(number: float) -> Iterator[str]:
 def known(record: str) -> set[float]:
     """The values of all figures that the record has."""
     found = set(CONSTANTS)
-    for leaf in set(leaves(json.loads(record))):
+    # What a report tells is what is looked at here.
+    held = {key: each for key, each in json.loads(record).items() if key != "told"}
+    for leaf in set(leaves(held)):
         if isinstance(leaf, str):
             found.update(value(token) for token in figures(leaf))
         else:

@@ -18,13 +18,21 @@ from sbo_verify.record import RowVerdict, Settings
 from sbo_verify.report.html import html_text
 from sbo_verify.report.job_summary import job_summary_text
 from sbo_verify.report.machine import machine_text
-from sbo_verify.report.markdown import markdown_text
+from sbo_verify.report.markdown import markdown_text, short_markdown_text
 from sbo_verify.report.outline import Findings
 from sbo_verify.report.terminal import terminal_text
 from sbo_verify.store import Run
 
 COLUMNS = 100
-Form = Literal["terminal", "markdown", "html", "json", "summary"]
+Form = Literal["terminal", "markdown", "html", "json", "short", "summary"]
+# The forms that no terminal's width changes.
+TEXTS: dict[str, Callable[[Findings], str]] = {
+    "markdown": markdown_text,
+    "html": html_text,
+    "json": machine_text,
+    "short": short_markdown_text,
+    "summary": job_summary_text,
+}
 
 
 @dataclass(frozen=True)
@@ -69,9 +77,10 @@ def report(
 ) -> str:
     """The text of a run's report; `columns` is the width of the form "terminal".
 
-    "summary" is the Markdown for a CI job's page. `beside` are files that `bench gemm`, `canaries`
-    or `toolchains` wrote with --json: costs, times to detection, machine code. Raises `StoreError`,
-    `JudgementError`, `BesideError`.
+    "markdown", "html" and "json" say the same. "short" is Markdown without executions, edges,
+    histograms, knobs and witnesses; "summary" is Markdown for a CI job's page. `beside` are files
+    that `bench gemm`, `canaries` or `toolchains` wrote with --json: costs, times to detection,
+    machine code. Raises `StoreError`, `JudgementError`, `BesideError`.
 
     >>> from sbo_verify import api
     >>> text = api.report("reports/signal_publish/20261124T124251Z-b8e20b0f92d0")
@@ -83,16 +92,10 @@ def report(
         findings = replace(findings, beside=beside_of(findings.settings, beside))
     if form == "terminal":
         return terminal_text(findings, columns)
-    texts: dict[str, Callable[[Findings], str]] = {
-        "markdown": markdown_text,
-        "html": html_text,
-        "json": machine_text,
-        "summary": job_summary_text,
-    }
-    if form not in texts:
-        message = f"no form {form!r}; choose one of: terminal, {', '.join(texts)}"
+    if form not in TEXTS:
+        message = f"no form {form!r}; choose one of: terminal, {', '.join(TEXTS)}"
         raise ValueError(message)
-    return texts[form](findings)
+    return TEXTS[form](findings)
 
 
 def beside_of(settings: Settings, files: Sequence[Path | str]) -> Beside:

@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 
 from sbo_verify.api import findings_of
+from sbo_verify.api.reading import TEXTS
 from sbo_verify.cli.first_contact import closing_lines
 from sbo_verify.cli.options import parse_knobs, parse_names
 from sbo_verify.device.gpu import NoGpuError
@@ -15,10 +16,6 @@ from sbo_verify.harness import examination
 from sbo_verify.harness.session import Plan, choose_rows
 from sbo_verify.harness.stressed_kernels import knobs_of, protocol_for, refuse, rows_by_default
 from sbo_verify.record import MICRO
-from sbo_verify.report.html import html_text
-from sbo_verify.report.job_summary import job_summary_text
-from sbo_verify.report.machine import machine_text
-from sbo_verify.report.markdown import markdown_text
 from sbo_verify.report.outline import Findings
 from sbo_verify.report.progress import Progress
 from sbo_verify.report.terminal import print_report
@@ -66,14 +63,8 @@ def _plan(options: dict[str, Any]) -> Plan:
 
 
 def print_findings(findings: Findings, form: str) -> None:
-    """Print a report on standard output; `form` is terminal, markdown, html, json or summary."""
-    if form == "json":
-        click.echo(machine_text(findings), nl=False)
-    elif form == "markdown":
-        click.echo(markdown_text(findings), nl=False)
-    elif form == "summary":
-        click.echo(job_summary_text(findings), nl=False)
-    elif form == "html":
-        click.echo(html_text(findings), nl=False)
-    else:
+    """Print a report on standard output; `form` is terminal or one of `TEXTS`."""
+    if form == "terminal":
         print_report(findings, Console())
+    else:
+        click.echo(TEXTS[form](findings), nl=False)

@@ -32,10 +32,14 @@ RECORD = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--format",
     "form",
-    type=click.Choice([*FORMS, "summary"]),
+    type=click.Choice([*FORMS, "short", "summary"]),
     default=FORMS[0],
     show_default=True,
-    help="How the report is printed; summary is Markdown for a CI job's page.",
+    help=(
+        "How the report is printed. markdown, html and json say the same; short is Markdown "
+        "without executions, edges, histograms, knobs and witnesses; summary is Markdown for a CI "
+        "job's page."
+    ),
 )
 @click.option(
     "--with",

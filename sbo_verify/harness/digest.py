@@ -26,6 +26,7 @@ WAIT_SITE = "drain"
 FEWEST_LAUNCHES = 3
 NO_NOISE = "none"
 MICROSECONDS = 1e6
+BF16_BYTES = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +77,16 @@ class RoundTime:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SlotWaits:
+    """GEMM launches whose slots had one size: `waited` of the `slots` were polled too early."""
+
+    slot_bytes: int
+    launches: int
+    waited: int
+    slots: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Digest:
     """One row's launches, summed. `knobs` maps a knob to its values, in the order of the record.
 
@@ -95,12 +106,14 @@ class Details:
     """What a report shows beside the verdicts.
 
     `declared` are the catalogue's rows of the run, without those that have changed since.
-    `wait_groups` are rows that differ in the wait alone: choice of wait to row name.
+    `wait_groups` are rows that differ in the wait alone: choice of wait to row name. `slot_waits`
+    are the slots of the GEMM's launches by size.
     """
 
     digests: dict[str, Digest] = field(default_factory=dict)
     declared: dict[str, Row] = field(default_factory=dict)
     wait_groups: list[dict[str, str]] = field(default_factory=list)
+    slot_waits: list[SlotWaits] = field(default_factory=list)
 
 
 def details_of(
@@ -115,6 +128,7 @@ def details_of(
         digests=_digests(launches, verdicts),
         declared=declared,
         wait_groups=_wait_groups(declared),
+        slot_waits=_slot_waits(launches),
     )
 
 
@@ -246,6 +260,24 @@ def _is_quiet(launch: Launch) -> bool:
     delays = [value for knob, value in knobs.items() if knob.endswith("_cycles")]
     alone = not isinstance(launch, LiveLaunch) and knobs.get("noise") == NO_NOISE
     return timed and alone and not any(delays) and launch.elapsed_seconds > 0
+
+
+def _slot_waits(launches: Iterable[Launch]) -> list[SlotWaits]:
+    """Slots of the GEMM by their size: rows times N, two bytes each."""
+    by_size: dict[int, list[LiveLaunch]] = {}
+    for launch in launches:
+        if isinstance(launch, LiveLaunch) and "n" in launch.knobs:
+            size = launch.block_m * int(launch.knobs["n"]) * BF16_BYTES
+            by_size.setdefault(size, []).append(launch)
+    return [
+        SlotWaits(
+            slot_bytes=size,
+            launches=len(same),
+            waited=sum(each.waited for each in same),
+            slots=sum(each.observations for each in same),
+        )
+        for size, same in sorted(by_size.items())
+    ]
 
 
 def _wait_groups(declared: Mapping[str, Row]) -> list[dict[str, str]]:

@@ -14,7 +14,7 @@ from typing import Self
 
 from sbo_verify.harness.tally import Tally, tally
 from sbo_verify.protocol import Protocol, Row, UnknownNameError
-from sbo_verify.rates import power
+from sbo_verify.rates import lower_bound, power
 from sbo_verify.record import CodeReading, Launch, ModelReading, RowVerdict, Settings, Summary
 from sbo_verify.store import Run
 from sbo_verify.verdict import (
@@ -357,17 +357,27 @@ def _blind(verdicts: Sequence[RowVerdict]) -> list[str]:
     return ["no canary took part, so that nothing shows what this run could have seen"]
 
 
-def _power(verdicts: Sequence[RowVerdict]) -> float | None:
-    """Detection power for the row that stayed Never on the fewest observations.
+def power_basis(verdicts: Sequence[RowVerdict]) -> tuple[RowVerdict, RowVerdict] | None:
+    """The canary and the row that the detection power is computed from: the worst of the run.
 
-    None where no row stayed Never or where a canary's counts cannot be trusted.
+    That is the canary whose rate has the lowest lower bound, and the row that stayed Never on the
+    fewest hand-overs, whether it is sound or works by luck. None where there is no such canary or
+    row, or where a canary's counts cannot be trusted.
     """
     never = [
-        each.observations
-        for each in verdicts
-        if each.silicon == SiliconVerdict.NEVER.value and not each.canary
+        each for each in verdicts if each.silicon == SiliconVerdict.NEVER.value and not each.canary
     ]
     canaries = [each for each in verdicts if each.canary]
-    if not never or any(each.bound is None for each in canaries):
+    if not never or not canaries or any(each.bound is None for each in canaries):
         return None
-    return power([(each.stale, each.observations) for each in canaries], min(never))
+    weakest = min(canaries, key=lambda each: lower_bound(each.stale, each.observations))
+    return weakest, min(never, key=lambda each: each.observations)
+
+
+def _power(verdicts: Sequence[RowVerdict]) -> float | None:
+    """Detection power; None where there is nothing that it could be computed from."""
+    basis = power_basis(verdicts)
+    if basis is None:
+        return None
+    canary, row = basis
+    return power([(canary.stale, canary.observations)], row.observations)

@@ -53,18 +53,23 @@ class Line:
 
 def offsets_chart(offsets: Offsets, row: str) -> str:
     """Stale words by offset in the tile, as columns without gaps."""
+    size, counts = offsets.tile_bytes, offsets.counts
+    ends = (0, size or len(counts))
+    return _columns(counts, f"{row}: {offsets_told(offsets)}", [f"{end:,}" for end in ends])
+
+
+def offsets_told(offsets: Offsets) -> str:
+    """A histogram by offset in words: how many, where most, how many bins are empty."""
     counts = offsets.counts
     fullest, total = max(counts), sum(counts)
     size = offsets.tile_bytes
     unit = "bins" if size is None else f"bytes of {size:,}"
     place = counts.index(fullest)
     first, last = (place * (size or len(counts)) // len(counts) for place in (place, place + 1))
-    told = (
-        f"{row}: {total:,} stale words over {unit}, most, {fullest:,}, from {first:,} to below "
+    return (
+        f"{total:,} stale words over {unit}, most, {fullest:,}, from {first:,} to below "
         f"{last:,}; {counts.count(0)} of {len(counts)} bins are empty"
     )
-    ends = (0, size or len(counts))
-    return _columns(counts, told, [f"{end:,}" for end in ends])
 
 
 def delays_chart(delays: Sequence[Delay], row: str) -> str:
@@ -184,8 +189,8 @@ def _mark(x: float, y: float, kind: str) -> str:
     return f'<path class="bad" d="M{x - 5:.1f},{y - 5:.1f}l10,10m0,-10l-10,10"/>'
 
 
-def lines_chart(lines: Sequence[Line], unit: str, name: str) -> str:
-    """One line a wait over the sizes of the tile, which are evenly spaced."""
+def lines_chart(lines: Sequence[Line], unit: str, name: str, what: str = "tile") -> str:
+    """One line a wait over the sizes of what is handed over, which are evenly spaced."""
     sizes = sorted({size for line in lines for size, _ in line.points})
     values = [value for line in lines for _, value in line.points]
     high, left, bottom = max(values), 60, 150
@@ -196,7 +201,7 @@ def lines_chart(lines: Sequence[Line], unit: str, name: str) -> str:
 
     parts = [f'<path class="axis" d="M{left},{PAD_PX}V{bottom}H{WIDTH_PX - 150}"/>']
     parts += [_text(left - 6, bottom, "0", "end"), _text(left - 6, 28, f"{high:.3g}", "end")]
-    parts += [_text(at(size, 0)[0], bottom + 15, f"{size:,}", "middle") for size in sizes]
+    parts += [_text(at(size, 0)[0], bottom + 15, f"{size / 1024:g}", "middle") for size in sizes]
     taken: list[float] = []
     for line in sorted(lines, key=lambda each: -each.points[-1][1]):
         spots = [at(size, value) for size, value in line.points]
@@ -206,7 +211,7 @@ def lines_chart(lines: Sequence[Line], unit: str, name: str) -> str:
         label = _text(end[0] + 8, _free(end[1] + 4, taken), line.name)
         title = f"<title>{escape(line_told(line, unit))}</title>"
         parts.append(f'<g>{title}<path class="line" d="M{path}"/>{dots}{label}</g>')
-    parts.append(_text(left, bottom + 34, f"tile in bytes; upwards: {unit}"))
+    parts.append(_text(left, bottom + 34, f"{what} in KiB; upwards: {unit}"))
     told = "; ".join(line_told(line, unit) for line in lines)
     return _svg(WIDTH_PX, bottom + 40, parts, f"{name}: {told}")
 
@@ -229,7 +234,7 @@ def shares_bar(counts: Sequence[tuple[str, int, str]], name: str) -> str:
         parts.append(f"<g>{title}{box}{label}</g>")
         x += width
     told = ", ".join(f"{count} {words}" for words, count, _ in counts)
-    return _svg(WIDTH_PX, 28, parts, f"{name}: {told}")
+    return _svg(WIDTH_PX, 28, parts, f"{name}: {told}", "chart shares")
 
 
 def bound_span(name: str, seconds: Iterable[float]) -> Span:

@@ -1,4 +1,4 @@
-"""The pictures that stand before the variants: verdicts, environments, detection, cost, waits.
+"""The pictures that stand before the variants: verdicts, environments, detection, cost, times.
 
 Each is drawn only where the records have the figures; where they have not, that is said.
 """
@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 from sbo_verify.harness.beside import Beside
-from sbo_verify.harness.digest import Details, Share
+from sbo_verify.harness.digest import FEWEST_LAUNCHES, Details, Share
 from sbo_verify.record import RowVerdict
 from sbo_verify.report.charts import (
     Line,
@@ -30,10 +30,17 @@ MOST_VALUES = 6
 MOST_GROUPS = 3
 MOST_SPANS = 60
 WAITS_TOLD = (
-    "Variants that differ in nothing but what the producer waits for ({rows}). A round holds more "
-    "than the wait: fill, store, wait, publish, poll, read and acknowledge; median over the "
-    "launches without noise and delays."
+    "Variants that differ in nothing but what the producer waits for ({rows}). No record has the "
+    "time of the wait alone: shown is a whole round, fill, store, wait, publish, poll, read and "
+    "acknowledge; median over the launches without noise and delays."
 )
+SLOTS_TOLD = (
+    "Slots that the consumer polled before they were ready, of sizes with at least {least} "
+    "launches. How long it waited is in no record. Shapes, masks and SMs differ between launches, "
+    "so that size is not the only reason; where the line is low, most slots were ready before the "
+    "consumer came, and little was seen of their hand-over."
+)
+PER_CENT = "% of the slots"
 NONE_SEEN = "\u00b7"
 # Powers of ten of a rate to one of five shades; what is rarer has the palest.
 _SHADES = ((-1, 5), (-2, 4), (-3, 3), (-4, 2))
@@ -142,12 +149,13 @@ def _heat_cell(share: Share | None) -> HeatCell:
 
 
 def pictures(findings: Findings) -> list[Picture]:
-    """Detection, cost and waits, as far as the records go."""
+    """Detection, cost, round times and waits, as far as the records go."""
     found = [
         _detection(findings),
         _sighted(findings.beside),
         _cost_and_safety(findings),
-        *_waits(findings.details),
+        *_round_times(findings.details),
+        _slot_waits(findings.details),
     ]
     return [each for each in found if each is not None]
 
@@ -219,7 +227,7 @@ def _point(verdict: RowVerdict, findings: Findings) -> Point | None:
     )
 
 
-def _waits(details: Details) -> list[Picture]:
+def _round_times(details: Details) -> list[Picture]:
     """Round times by size of the tile, of rows that differ in the wait alone."""
     found = []
     for group in details.wait_groups:
@@ -231,7 +239,10 @@ def _waits(details: Details) -> list[Picture]:
         if len(lines) > 1:
             rows = ", ".join(f"{line.name}: {group[line.name]}" for line in lines)
             picture = Picture(
-                title=f"Waits by size of the tile: {group[lines[0].name]} and its kin",
+                title=(
+                    "Time of a hand-over by the producer's wait and the size of the tile: "
+                    f"{group[lines[0].name]} and its kin"
+                ),
                 svg=lines_chart(lines, "us a round", "GPU time of one round by size of the tile"),
                 told=WAITS_TOLD.format(rows=rows),
                 figures=[line_told(line, "us a round") for line in lines],
@@ -239,3 +250,21 @@ def _waits(details: Details) -> list[Picture]:
             found.append((sum(len(line.points) for line in lines), picture))
     most_first = sorted(found, key=lambda pair: -pair[0])
     return [picture for _, picture in most_first[:MOST_GROUPS]]
+
+
+def _slot_waits(details: Details) -> Picture | None:
+    """How often the GEMM's consumer waited, by size of the slot."""
+    points = [
+        (each.slot_bytes, 100 * each.waited / each.slots)
+        for each in details.slot_waits
+        if each.launches >= FEWEST_LAUNCHES and each.slots
+    ]
+    if len(points) < 2:  # noqa: PLR2004 - one size shows no difference
+        return None
+    line = Line(name="all variants", points=points)
+    return Picture(
+        title="Slots that were waited for, by size of the slot",
+        svg=lines_chart([line], PER_CENT, "slots that were waited for by size of the slot", "slot"),
+        told=SLOTS_TOLD.format(least=FEWEST_LAUNCHES),
+        figures=[line_told(line, PER_CENT)],
+    )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sbo_verify.record import RowVerdict, Summary
+from sbo_verify.report.power_told import power_told
 
 REASONS_SHOWN = 12
 
@@ -14,11 +15,10 @@ def gate_lines(
     verdicts: Sequence[RowVerdict], summary: Summary, run: Path, power_lines: Sequence[str] = ()
 ) -> list[str]:
     """`run` is the folder of the run, whose report has the rest; `power_lines` stand as given."""
-    power = "none" if summary.power is None else f"{summary.power:.6f}"
     rest = len(summary.reasons) - REASONS_SHOWN
     return [
         *(_row(verdict) for verdict in verdicts),
-        f"detection power from the canaries: {power}",
+        power_told(verdicts, summary.power),
         *power_lines,
         *(f"because: {reason}" for reason in summary.reasons[:REASONS_SHOWN]),
         *([f"and {rest} more reasons in the report"] if rest > 0 else []),

@@ -33,6 +33,7 @@ from sbo_verify.report.pages import (
     COST_COLUMNS,
     KNOB_COLUMNS,
     Page,
+    delays_caption,
     histogram_caption,
     pages,
 )
@@ -136,10 +137,6 @@ def _charts(page: Page) -> list[tuple[str, Any]]:
         told = histogram_caption(offsets)
         drawn.append((told, own(offsets_chart(offsets, page.row))))
     if page.digest.delays:
-        counts = [each.witnesses for each in page.digest.delays]
-        told = (
-            "recorded witnesses by cycles between the signal and the stale read, in bins that "
-            f"double; the highest column is {max(counts):,} of {page.digest.witnesses:,} witnesses"
-        )
+        told = delays_caption(page.digest)
         drawn.append((told, own(delays_chart(page.digest.delays, page.row))))
     return drawn

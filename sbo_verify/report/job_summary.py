@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from sbo_verify.record import RowVerdict
 from sbo_verify.repeat import repeat_command
-from sbo_verify.report.figures import bound_text, counts_text, power_text
+from sbo_verify.report.figures import bound_text, counts_text
 from sbo_verify.report.markdown_words import code_span, escape, markdown_table
 from sbo_verify.report.outline import QUESTION, Findings
+from sbo_verify.report.power_told import power_told
 from sbo_verify.verdict import Outcome
 
 # The report has the rest; a job's page may hold 1 MiB in all.
@@ -45,8 +46,8 @@ def job_summary_text(findings: Findings) -> str:
     parts += _tables(findings)
     if settings.silicon:
         parts.append(
-            f"bound: of the stale rate, 95 %, one-sided. "
-            f"Detection power from the canaries: {power_text(summary.power)}."
+            "bound: of the stale rate, 95 %, one-sided. "
+            f"{escape(power_told(findings.verdicts, summary.power))}."
         )
     parts.append(f"Whole run again: {code_span(settings.command)}")
     return "\n\n".join(parts) + "\n"

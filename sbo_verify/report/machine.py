@@ -8,7 +8,23 @@ from typing import Any
 
 from sbo_verify.protocol import Row
 from sbo_verify.report.costs import cost_of
-from sbo_verify.report.outline import Findings, rate_of
+from sbo_verify.report.outline import QUESTION, Findings, outline, rate_of
+from sbo_verify.report.pages import pages
+
+# Of an outline, what is neither a record nor a sum of them.
+TOLD = (
+    "opening",
+    "headline",
+    "reasons",
+    "answer",
+    "answer_by_joint",
+    "how_sure",
+    "cost_told",
+    "by_luck",
+    "notes",
+    "not_tried",
+    "closing",
+)
 
 
 def machine_text(findings: Findings) -> str:
@@ -16,7 +32,8 @@ def machine_text(findings: Findings) -> str:
 
     `rates` has every row's stale tiles of hand-overs, `declared` its choices, reason and source,
     `sums` its launches summed by knob, offset and delay, `costs` microseconds and share as in the
-    table of variants, `beside` what other commands recorded.
+    table of variants, `beside` what other commands recorded; `told` is the other forms' text made
+    of all that, with the command that repeats each row.
     """
     details, beside = findings.details, findings.beside
     records = {
@@ -31,10 +48,22 @@ def machine_text(findings: Findings) -> str:
         "declared": {name: _declared(row) for name, row in details.declared.items()},
         "sums": {name: asdict(digest) for name, digest in details.digests.items()},
         "wait_groups": details.wait_groups,
+        "slot_waits": [asdict(each) for each in details.slot_waits],
         "costs": {each.row: cost_of(each.row, details, beside) for each in findings.verdicts},
         "beside": asdict(beside),
+        "told": _told(findings),
     }
     return json.dumps(records, indent=2, allow_nan=False) + "\n"
+
+
+def _told(findings: Findings) -> dict[str, Any]:
+    report = outline(findings)
+    texts = {name: getattr(report, name) for name in TOLD}
+    return {
+        "question": QUESTION,
+        **texts,
+        "repeat": {each.row: each.repeat for each in pages(findings)},
+    }
 
 
 def _declared(row: Row) -> dict[str, Any]:

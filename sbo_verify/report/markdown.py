@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from sbo_verify.report.gallery import heat_map, pictures
+from sbo_verify.report.markdown_details import details_text
 from sbo_verify.report.markdown_pages import (
-    DETAIL_TOLD,
+    SHORT_TOLD,
     environment_text,
     machine_sources,
-    page_text,
     picture_text,
+    short_page_text,
 )
 from sbo_verify.report.markdown_words import bullets, code_span, escape, markdown_table
 from sbo_verify.report.outline import (
@@ -27,10 +28,21 @@ from sbo_verify.report.pages import pages
 
 
 def markdown_text(findings: Findings) -> str:
-    """The report, shorter than the page: an execution is left to the forms html and json.
+    """The whole report, what the HTML page says; every text that comes from a record is escaped."""
+    parts = ["## Variant by variant"]
+    parts += [text for page in pages(findings) for text in details_text(page)]
+    return _text(findings, parts)
 
-    Every text that comes from a record is escaped.
-    """
+
+def short_markdown_text(findings: Findings) -> str:
+    """The same without what is looked up rather than read: executions, edges, histograms, knobs."""
+    detailed = pages(findings)
+    parts = ["## Variant by variant", SHORT_TOLD, *machine_sources(detailed)]
+    parts += [text for page in detailed for text in short_page_text(page)]
+    return _text(findings, parts)
+
+
+def _text(findings: Findings, variant_by_variant: list[str]) -> str:
     report = outline(findings)
     parts = [
         *_opening(report),
@@ -52,10 +64,7 @@ def markdown_text(findings: Findings) -> str:
     parts += ["## Not tried", bullets(report.not_tried)]
     parts += environment_text(heat_map(findings))
     parts += [text for picture in pictures(findings) for text in picture_text(picture)]
-    detailed = pages(findings)
-    parts += ["## Variant by variant", DETAIL_TOLD, *machine_sources(detailed)]
-    parts += [text for page in detailed for text in page_text(page)]
-    parts.append(f"**{escape(report.closing)}**")
+    parts += [*variant_by_variant, f"**{escape(report.closing)}**"]
     return "\n\n".join(parts) + "\n"
 
 

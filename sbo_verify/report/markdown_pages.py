@@ -1,4 +1,4 @@
-"""The pages of the variants and the figures behind the pictures, as Markdown."""
+"""The figures behind the pictures and, in short, the pages of the variants, as Markdown."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from collections.abc import Iterable, Iterator
 
 from sbo_verify.report.figures import NO_FIGURE
 from sbo_verify.report.gallery import ENVIRONMENTS_TOLD, HeatMap, Picture
-from sbo_verify.report.markdown_words import bullets, code_span, escape, markdown_table
+from sbo_verify.report.markdown_details import COSTS_TOLD, heading
+from sbo_verify.report.markdown_words import (
+    bullets,
+    code_span,
+    escape,
+    markdown_table,
+    marked_word,
+)
 from sbo_verify.report.pages import (
     CHANGED,
     COST_COLUMNS,
@@ -14,10 +21,10 @@ from sbo_verify.report.pages import (
     Skeleton,
 )
 
-DETAIL_TOLD = (
+SHORT_TOLD = (
     "What the compiler made of each variant, in program order, with what orders in bold. The "
-    "model's executions, the edges that order, histograms and knobs are in the forms html and json "
-    "of `sbo-verify report`; `sbo-verify explain VARIANT` prints an execution in words."
+    "model's executions, the edges that order, histograms, knobs and witnesses are in the forms "
+    "markdown, html and json of `sbo-verify report`."
 )
 
 
@@ -38,10 +45,9 @@ def picture_text(picture: Picture) -> list[str]:
     return [f"## {escape(picture.title)}", bullets(picture.figures), escape(picture.told)]
 
 
-def page_text(page: Page) -> Iterator[str]:
-    """One variant, a paragraph a level; the forms that `DETAIL_TOLD` names have the rest."""
-    canary = ", canary" if page.canary else ""
-    yield f"### {code_span(page.row)}: {escape(page.joint)}{canary}"
+def short_page_text(page: Page) -> Iterator[str]:
+    """One variant, a paragraph a level; the forms that `SHORT_TOLD` names have the rest."""
+    yield heading(page)
     if page.because:
         yield f"Because: {escape(page.because)}. Source: {escape(page.source)}."
     if page.declaration:
@@ -66,7 +72,7 @@ def page_text(page: Page) -> Iterator[str]:
     # What the first line says already is left out.
     yield from _told([each for each in page.notes if not page.because or page.because not in each])
     if page.costs:
-        yield "Cost of the signal in the GEMM:"
+        yield COSTS_TOLD
         yield markdown_table(COST_COLUMNS, page.costs, COST_COLUMNS[1:])
     yield f"Again: {code_span(page.repeat)}"
 
@@ -81,14 +87,9 @@ def _skeleton(skeleton: Skeleton) -> str:
     """Instructions of the producer, then of the consumer; those that order in bold."""
     sides: dict[str, list[str]] = {}
     for site, found in skeleton:
-        sides.setdefault(site.partition(".")[0], []).extend(_word(*pair) for pair in found)
+        sides.setdefault(site.partition(".")[0], []).extend(marked_word(*pair) for pair in found)
     told = [f"{escape(side)} {' · '.join(words)}" for side, words in sides.items() if words]
     return f": {'; '.join(told)}" if told else ""
-
-
-def _word(word: str, orders: bool) -> str:  # noqa: FBT001 - a pair of the skeleton
-    span = code_span(word)
-    return f"**{span}**" if orders else span
 
 
 def _told(lines: list[str]) -> Iterator[str]:

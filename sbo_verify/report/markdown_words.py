@@ -33,6 +33,20 @@ def code_span(text: str, *, in_table: bool = False) -> str:
     return span.replace("|", "\\|") if in_table else span
 
 
+def marked_word(word: str, orders: bool, *, in_table: bool = False) -> str:  # noqa: FBT001 - a pair
+    """An instruction in a code span, in bold where it orders."""
+    span = code_span(word, in_table=in_table)
+    return f"**{span}**" if orders else span
+
+
+def fenced(lines: Sequence[str]) -> str:
+    """Lines as they are, each on one line, in a fence longer than any in them."""
+    kept = [" ".join(line.splitlines()) for line in lines]
+    longest = max((len(run) for line in kept for run in _BACKTICKS.findall(line)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return "\n".join([f"{fence}text", *kept, fence])
+
+
 def markdown_table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], figures: Collection[str]
 ) -> str:

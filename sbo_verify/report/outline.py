@@ -28,9 +28,9 @@ from sbo_verify.report.figures import (
     cost_text,
     counts_text,
     percent_text,
-    power_text,
     share_text,
 )
+from sbo_verify.report.power_told import power_told
 from sbo_verify.report.untried import untried
 from sbo_verify.verdict import Joint, Outcome
 
@@ -239,11 +239,7 @@ def _how_sure(findings: Findings) -> list[str]:
     if canaries:
         seen = sum(each.stale > 0 for each in canaries)
         lines.append(f"Canaries seen stale: {seen} of {len(canaries)}")
-    lines.append(
-        f"Detection power: {power_text(findings.summary.power)} (probability that a violation "
-        "as frequent as the weakest canary's lower bound would have been seen in the row that "
-        "stayed Never on the fewest observations)"
-    )
+    lines.append(power_told(findings.verdicts, findings.summary.power))
     return [*lines, *findings.power]
 
 

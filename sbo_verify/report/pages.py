@@ -28,6 +28,8 @@ from sbo_verify.report.outline import Findings, WorstRow, rate_of, worst_row
 from sbo_verify.report.picture import draw
 
 KNOB_COLUMNS = ("knob", "value", "launches that showed it", "stale", "rate")
+DECLARATION_COLUMNS = ("site", "choice", "what it means")
+DELAY_COLUMNS = ("cycles since the signal", "witnesses")
 COST_COLUMNS = ("groups x m x n x k", "plain us", "with the signal us", "added us", "%")
 CHANGED = "the catalogue has changed since this run, so that its declaration is not shown"
 # Words that order, in PTX and in SASS; the others move data, end a group of copies, or stand beside
@@ -164,6 +166,15 @@ def histogram_caption(offsets: Offsets) -> str:
     )
 
 
+def delays_caption(digest: Digest) -> str:
+    """What a histogram by delay counts, and how much its highest column is."""
+    most = max(each.witnesses for each in digest.delays)
+    return (
+        "recorded witnesses by cycles between the signal and the stale read, in bins that double; "
+        f"the highest column is {most:,} of {digest.witnesses:,} witnesses"
+    )
+
+
 def _declaration(row: Row) -> list[tuple[str, str, str]]:
     choices = row.variant.choices()
     return [(site, choice.word, choice.meaning) for site, choice in choices.items()]
@@ -202,11 +213,7 @@ def _machine(
 
 
 def _knobs(digest: Digest) -> list[list[str]]:
-    return [
-        _knob_cells(knob if place == 0 else "", share)
-        for knob, shares in digest.knobs.items()
-        for place, share in enumerate(shares)
-    ]
+    return [_knob_cells(knob, share) for knob, shares in digest.knobs.items() for share in shares]
 
 
 def _knob_cells(knob: str, share: Share) -> list[str]:
