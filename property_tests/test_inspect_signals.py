@@ -9,6 +9,7 @@ from test_inspect_ways import (
     ACQUIRE,
     BARRIER,
     BULK,
+    CANNOT_TELL,
     FULL,
     NOT_ORDERED,
     ORDERED,
@@ -21,7 +22,7 @@ from test_inspect_ways import (
     only,
 )
 
-from sbo_verify.compiled.inspection.files import inspect_ptx
+from sbo_verify.compiled.inspection.files import COUNTER, inspect_ptx
 from sbo_verify.compiled.inspection.signals import POSSIBLE
 from sbo_verify.model import judge_litmus
 
@@ -56,10 +57,33 @@ POLLED = ("$L:", ACQUIRE, "setp.lt.s32 %p4, %r3, 1;", "@%p4 bra $L;", READ)
 COUNTED = "red.relaxed.gpu.global.add.u64 [%rd2+64], 1;"
 
 
-def test_a_relaxed_count_at_a_place_that_nobody_polls_is_no_signal() -> None:
-    found = inspect_ptx(kernel(*only(THREAD_0, STORE, COUNTED), BARRIER, *POLLED))
+@pytest.mark.parametrize("also", [(), (RELEASE.replace("[%rd2]", "[%rd2+128]"),)])
+def test_a_relaxed_write_to_a_place_that_is_not_polled_is_a_count_or_a_signal(
+    also: tuple[str, ...],
+) -> None:
+    """Also where a release publishes the same store to somebody."""
+    found = inspect_ptx(kernel(*only(THREAD_0, STORE, *also, COUNTED), BARRIER, *POLLED))
+    assert found.verdict is CANNOT_TELL
+    (why,) = found.hand_offs[-2].unknown
+    assert why == f"{COUNTER}: if so, it breaks relaxed-publish"
+
+
+def test_a_count_that_a_fence_stands_before_is_ordered_either_way() -> None:
+    fenced = only(THREAD_0, STORE, "fence.acq_rel.gpu;", COUNTED)
+    assert inspect_ptx(kernel(*fenced, BARRIER, *POLLED)).verdict is ORDERED
+
+
+def test_a_number_that_is_drawn_before_the_store_is_no_signal() -> None:
+    """Only the turn before brings a store to it; what it returns says where the tile is."""
+    drawn = "atom.relaxed.gpu.global.add.u32 %r40, [%rd2+64], 1;"
+    place = ("mul.wide.u32 %rd8, %r40, 4;", "add.s64 %rd8, %rd1, %rd8;")
+    store = STORE.replace("%rd1", "%rd8")
+    loop = ("$M:", drawn, *place, "setp.lt.u32 %p9, %r40, 9;", store, "@%p9 bra $M;")
+    found = inspect_ptx(
+        kernel(f"@{THREAD_0.removeprefix('!')} bra $N;", *loop, "$N:", BARRIER, *POLLED)
+    )
     assert found.verdict is ORDERED
-    assert [op.mnemonic for op, _ in found.not_judged] == ["red.relaxed.gpu.global.add.u64"]
+    assert [op.mnemonic for op, _ in found.not_judged] == ["atom.relaxed.gpu.global.add.u32"]
 
 
 @pytest.mark.parametrize("offset", ["", "+%r2"])

@@ -19,6 +19,7 @@ from sbo_verify.compiled.inspection.files import (
 )
 from sbo_verify.compiled.inspection.handoffs import Broken, HandOff, HandOffVerdict, Side
 from sbo_verify.compiled.inspection.machine import MachineModule, read_cubin
+from sbo_verify.compiled.inspection.machine_ops import HANDS_OVER
 from sbo_verify.compiled.inspection.machine_words import is_group_wait, is_known
 from sbo_verify.compiled.inspection.text import Module, Op, read_module
 from sbo_verify.compiled.ptx import PtxError
@@ -28,6 +29,8 @@ from sbo_verify.compiled.sass import SassError
 # `sbo-verify toolchains`): the first number of sm_90a, sm_100a, sm_103a, sm_120a.
 COMPARED = (90, 100, 103, 120)
 CLUSTER = "the PTX asked for gpu scope: cluster scope becomes the same words"
+PROXY = "the PTX asked for a proxy fence of all spaces: .shared::cluster becomes the same words"
+STRONG_STORE = "the PTX asked for a strong store: st.cg and st.wt become the same word"
 FULL_WAIT = (
     "CCTL.IVALL behind DEPBAR is the wait's own: a .read wait and fence.acquire look the same"
 )
@@ -153,19 +156,25 @@ def inspect_machine(
 
 
 def _overlooked(module: MachineModule, inspection: Inspection) -> Iterator[str]:
-    """Words that are not known, in functions that seem to hand nothing over."""
+    """Words that are not known, or called code, in functions that seem to hand nothing over."""
     judged = {each.function for each in inspection.hand_offs if each.data}
     for function in module.functions:
-        if function.name in judged or function.name not in inspection.functions:
-            continue
-        for op in function.body:
-            code = module.machine_code(op) if isinstance(op, Op) else None
-            if code is not None and not is_known(code):
-                yield (
-                    f"{function.name}: {code.opcode} at {code.address:#06x} is not known; "
-                    "it may store the tile"
-                )
-                break
+        if function.name not in judged and function.name in inspection.functions:
+            found = (_not_followed(module, op) for op in function.body if isinstance(op, Op))
+            why = next(filter(None, found), None)
+            if why is not None:
+                yield f"{function.name}: {why}"
+
+
+def _not_followed(module: MachineModule, op: Op) -> str:
+    code = module.machine_code(op)
+    if code is None:
+        return ""
+    if not is_known(code):
+        return f"{code.opcode} at {code.address:#06x} is not known; it may store the tile"
+    if op.mnemonic == "call" and HANDS_OVER in op.operands:
+        return f"the code called at {code.address:#06x} may hand over, and is not followed"
+    return ""
 
 
 def _reword(hand_off: HandOff, words: Mapping[tuple[str, str], str]) -> None:
@@ -201,6 +210,10 @@ def _assumed(module: MachineModule, hand_off: HandOff) -> list[str]:
     if any(".gpu" in each.mnemonic for each in words):
         notes.append(CLUSTER)
     code = [module.machine_code(each) for each in hand_off.ordering]
+    if hand_off.op.mnemonic.startswith("st.relaxed"):
+        notes.append(STRONG_STORE)
+    if hand_off.side is Side.POLL and any(e.mnemonic == "fence.proxy.async" for e in words):
+        notes.append(PROXY)
     if hand_off.side is Side.PUBLISH and any(each and is_group_wait(each) for each in code):
         notes.append(FULL_WAIT)
     return notes

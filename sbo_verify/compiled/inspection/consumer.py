@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
+from sbo_verify.compiled.inspection.early import doubts_with_nothing_behind, early_doubts
 from sbo_verify.compiled.inspection.events import Event, Part, is_word
 from sbo_verify.compiled.inspection.facts import ACQUIRED
 from sbo_verify.compiled.inspection.function import Read
@@ -50,7 +50,7 @@ def judge_poll(read: Read, polls: list[Event], stored: Iterable[str] | None) -> 
     beside = [each for each in reads if each not in elsewhere and not is_word(each)]
     reads = elsewhere or reads
     if not reads:
-        return _unread_behind(read, polls)
+        return _nothing_behind(read, polls)
     strongest = max(polls, key=_strength)
     hand_off = HandOff(read.function.name, Side.POLL, strongest.op, [each.op for each in reads])
     hand_off.ordering = [
@@ -68,6 +68,8 @@ def judge_poll(read: Read, polls: list[Event], stored: Iterable[str] | None) -> 
         rule, line = own.broken[0].rule, beside[0].op.line
         hand_off.doubt(f"line {line}: if data stands beside the signal, it is not ordered ({rule})")
     _judge_non_coherent(hand_off, reads, stored)
+    for why in early_doubts(read, polls, reads):
+        hand_off.doubt(why)
     for op in read.unread(polls[0]):
         hand_off.doubt(f"line {op.line}: {op.mnemonic} is not read")
     return hand_off
@@ -89,18 +91,17 @@ def _judge_reads(read: Read, hand_off: HandOff, polls: list[Event], reads: list[
     return hand_off
 
 
-def _unread_behind(read: Read, polls: list[Event]) -> HandOff | None:
-    """Where nothing is read behind a poll but what is not followed may."""
-    unread = [
-        each.op
-        for each in read.events.of(Part.UNREAD)
-        if any(read.graph.before(poll.op, each.op) for poll in polls)
-    ]
-    if not unread:
-        return None
-    hand_off = replace(_bare(read, polls), data=unread)
-    hand_off.doubt(f"line {unread[0].line}: {unread[0].mnemonic} is not read")
-    return hand_off
+def _nothing_behind(read: Read, polls: list[Event]) -> HandOff | None:
+    """Where nothing is read behind a poll: what is not followed may, or it was read before."""
+    hand_off = _bare(read, polls)
+    for each in read.events.of(Part.UNREAD):
+        if any(read.graph.before(poll.op, each.op) for poll in polls):
+            hand_off.data.append(each.op)
+            hand_off.doubt(f"line {each.op.line}: {each.op.mnemonic} is not read")
+    for each, why in doubts_with_nothing_behind(read, polls):
+        hand_off.data.append(each.op)
+        hand_off.doubt(f"line {each.op.line}: nothing is read behind the poll; {why}")
+    return hand_off if hand_off.unknown else None
 
 
 def judge_calls(reads: list[Read]) -> Iterator[HandOff]:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from sbo_verify.compiled.inspection.graph import Graph
-from sbo_verify.compiled.inspection.text import Op
-from sbo_verify.compiled.inspection.values import Values, defined, stable
+from sbo_verify.compiled.inspection.taint import Taint
+from sbo_verify.compiled.inspection.text import Op, width
+from sbo_verify.compiled.inspection.values import Values, stable, uniform
 from sbo_verify.vocabulary import Instruction, Kind, Order, Space, UnknownInstructionError, parse
 
 
@@ -72,18 +73,11 @@ def may_be_one(first: Event, second: Event) -> bool:
     return high.offset < low.offset + width(low.op)
 
 
-def width(op: Op) -> int:
-    """The bytes that an access touches."""
-    words = op.mnemonic.split(".")
-    count = next((int(each[1:]) for each in words if each in {"v2", "v4", "v8"}), 1)
-    bits = re.search(r"(8|16|32|64|128)(x2)?$", words[-1])
-    return count * (int(bits[1]) * (2 if bits[2] else 1) // 8 if bits else 16)
-
-
 @dataclass
 class Events:
-    """A function's events in the order of the text."""
+    """A function's events in the order of the text, and what depends on what it loads."""
 
+    taint: Taint
     all: list[Event] = field(default_factory=list)
     # Result registers of polls and the predicates that depend on them.
     tested_by: dict[int, frozenset[str]] = field(default_factory=dict)
@@ -121,12 +115,13 @@ def events_of(
         for op in reachable
         if (each := _event(op, values, harmless_calls, in_shared)) is not None
     ]
-    taint = _Taint(graph, reachable)
+    branches = [each.branch for each in graph.blocks if each.branch is not None]
+    taint = Taint([*reachable, *branches], values, in_shared)
     polls = {id(each.op) for each in raw if _is_poll(each, graph, values, taint)}
     polled = {_place(each) for each in raw if id(each.op) in polls}
     asking = {(each.op.mnemonic, each.op.operands[1:]) for each in raw if id(each.op) in polls}
     buffers = {each.buffer for each in raw if id(each.op) in polls and each.buffer}
-    found = Events()
+    found = Events(taint)
     for each in raw:
         part = each.part
         poll = id(each.op) in polls
@@ -303,61 +298,46 @@ def source_buffer(event: Event, values: Values) -> str:
     return found.base if found else ""
 
 
-class _Taint:
-    """Which registers depend on a load's result."""
-
-    def __init__(self, graph: Graph, ops: list[Op]) -> None:
-        self._users: dict[str, list[Op]] = {}
-        for op in ops:
-            guard = (op.guard[0],) if op.guard is not None else ()
-            for operand in (*op.operands, *guard):
-                for name in re.findall(r"[%A-Za-z_$][\w$.']*", operand):
-                    self._users.setdefault(name, []).append(op)
-        self._graph = graph
-        self._known: dict[int, frozenset[str]] = {}
-
-    def of(self, op: Op) -> frozenset[str]:
-        """The registers that depend on what `op` writes, its own included."""
-        if id(op) not in self._known:
-            reached = set(defined(op))
-            pending = list(reached)
-            while pending:
-                for user in self._users.get(pending.pop(), []):
-                    if user.mnemonic.split(".")[0] in {"ld", "atom"}:
-                        continue
-                    new = set(defined(user)) - reached
-                    reached |= new
-                    pending.extend(new)
-            self._known[id(op)] = frozenset(reached)
-        return self._known[id(op)]
-
-
-def _is_poll(  # noqa: PLR0911 - one return for each kind
-    event: Event, graph: Graph, values: Values, taint: _Taint
-) -> bool:
-    """A load or atomic of one place, again and again, whose result ends a loop."""
-    if event.part not in {Part.READ, Part.PUBLISH} or event.instruction is None:
+def _is_poll(event: Event, graph: Graph, values: Values, taint: Taint) -> bool:
+    """A load or atomic whose result ends a loop: a strong one, or a weak one of one place."""
+    instruction = event.instruction
+    if event.part not in {Part.READ, Part.PUBLISH} or instruction is None:
         return False
-    if event.instruction.kind not in {Kind.LOAD, Kind.ATOM, Kind.LOAD_NC}:
-        return False
-    acquires = event.instruction.kind is Kind.LOAD and event.instruction.order is Order.ACQUIRE
-    if not is_word(event) and not acquires:
+    if instruction.kind not in {Kind.LOAD, Kind.ATOM, Kind.LOAD_NC}:
         return False
     results = taint.of(event.op)
-    if acquires:
-        return any(
-            each.branch is not None and each.branch.guard and each.branch.guard[0] in results
-            for each in graph.blocks
-        )
+    if instruction.kind is Kind.LOAD and instruction.order is Order.ACQUIRE:
+        return any(_tests(each.branch, results) for each in graph.blocks)
+    if instruction.kind is Kind.LOAD and instruction.order not in {None, Order.WEAK}:
+        block = graph.home[id(event.op)][0]
+        around = (each for each in graph.loops if block in each)
+        return any(_ends(loop, graph, results) for loop in around)
     loop = graph.loop_of(event.op)
-    if loop is None or not _fixed_in(loop, event, graph, values):
+    if not is_word(event) or loop is None or not _fixed_in(loop, event, graph, values):
         return False
-    for number in loop:
-        branch = graph.blocks[number].branch
-        leaves = any(each not in loop for each in graph.blocks[number].successors)
-        if leaves and branch is not None and branch.guard and branch.guard[0] in results:
-            return True
-    return False
+    return not _writes_anew(event.op, values, results) and _ends(loop, graph, results)
+
+
+def _tests(branch: Op | None, results: frozenset[str]) -> bool:
+    return branch is not None and branch.guard is not None and branch.guard[0] in results
+
+
+def _ends(loop: frozenset[int], graph: Graph, results: frozenset[str]) -> bool:
+    """Whether a way out of a loop depends on the results."""
+    return any(
+        _tests(graph.blocks[number].branch, results)
+        for number in loop
+        if any(each not in loop for each in graph.blocks[number].successors)
+    )
+
+
+def _writes_anew(op: Op, values: Values, results: frozenset[str]) -> bool:
+    """Whether an atomic waits for nobody: it adds in each turn, or compares with what it found."""
+    if not op.mnemonic.startswith("atom") or len(op.operands) < 3:  # noqa: PLR2004 - result, address, value
+        return False
+    if ".cas" in op.mnemonic:
+        return op.operands[2] in results
+    return ".add" in op.mnemonic and uniform(values.of(op.operands[2])) not in {None, 0}
 
 
 def _fixed_in(loop: frozenset[int], event: Event, graph: Graph, values: Values) -> bool:

@@ -1,7 +1,7 @@
 """A whole PTX file: which publishes and polls belong together, and the verdict on each hand-off.
 
-A publish counts as a hand-off where tile stores can come before it. Where the file polls signals
-too, a relaxed atomic on another known buffer is a counter; it is listed, and not judged.
+A publish counts as a hand-off where tile stores can come before it. Where a function polls other
+signals, a relaxed write may be a counter too, and nothing that it breaks is sure.
 """
 
 from __future__ import annotations
@@ -19,12 +19,17 @@ from sbo_verify.compiled.inspection.producer import judge_publish, judge_unread
 from sbo_verify.compiled.inspection.signals import (
     candidates,
     flags,
+    may_be_counter,
     no_signal,
     possible_flags,
     same_signal,
 )
 from sbo_verify.compiled.inspection.sources import judge_sources
 from sbo_verify.compiled.inspection.text import Function, Module, Op, read_module
+
+COUNTER = "it may be a signal, or a counter, which no loop of this function polls"
+OTHERS = "this file writes the signal behind no store: it may hand over what others stored"
+_GENERIC = (Part.STORE, Part.PUBLISH)
 
 
 class UnknownKernelError(ValueError):
@@ -88,7 +93,7 @@ def inspect_module(
     judged: list[tuple[Event, list[Event]]] = []
     chosen_ops = at or _everywhere
     for one in found:
-        if (why := no_signal(one, reads, found)) is not None:
+        if (why := no_signal(one, found)) is not None:
             inspection.not_judged.append((one.event.op, why))
             continue
         judged.append((one.event, one.stores))
@@ -96,6 +101,8 @@ def inspect_module(
             hand_off = judge_publish(
                 one.read, one.event, one.stores, partial(same_signal, one, found)
             )
+            if may_be_counter(one, reads):
+                hand_off.suppose(COUNTER)
             inspection.hand_offs.append(hand_off)
     inspection.not_judged += [each for read in reads for each in possible_flags(read)]
     inspection.hand_offs += [each for read in reads for each in judge_sources(read, chosen_ops)]
@@ -117,7 +124,7 @@ def _polls(
     writes = [e for read in reads for e in read.events.of(Part.PUBLISH) if e.buffer]
     published = {event.buffer for event, _ in judged}
     stores = [store for _, group in judged for store in group]
-    known = bool(stores) and all(each.part is Part.STORE and each.buffer for each in stores)
+    known = bool(stores) and all(each.part in _GENERIC and each.buffer for each in stores)
     stored = sorted({each.buffer for each in stores}) if known else None
     for read in reads:
         for group in signals(read):
@@ -125,11 +132,17 @@ def _polls(
             if not any(at(each.op) for each in group):
                 continue
             written = buffer and any(_written(read, each, group) for each in writes)
-            if written and buffer not in published and "" not in published:
-                continue
             here = stored if buffer and buffer in published else None
-            if (hand_off := judge_poll(read, group, here)) is not None:
-                yield hand_off
+            hand_off = judge_poll(read, group, here)
+            if hand_off is None:
+                continue
+            if written and buffer not in published and "" not in published:
+                # Nothing that this file stores is handed over; what others stored may be.
+                if not hand_off.broken:
+                    continue
+                hand_off.unknown.clear()
+                hand_off.suppose(OTHERS)
+            yield hand_off
 
 
 def _written(read: Read, write: Event, polls: list[Event]) -> bool:

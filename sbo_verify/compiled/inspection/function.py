@@ -57,8 +57,14 @@ class Read:
         Facts of other stores and polls would only multiply the states.
         """
         wanted = {id(each.op) for each in (*targets, *others)}
-        kept = [e for e in self.events.all if id(e.op) in wanted or e.part in ORDERING]
-        chosen = Events(kept, self.events.tested_by)
+        # A signal that is asked about as data is a store here.
+        data = {id(each.op) for each in others if each.part is Part.PUBLISH}
+        kept = [
+            replace(each, part=Part.STORE) if id(each.op) in data else each
+            for each in self.events.all
+            if id(each.op) in wanted or each.part in ORDERING
+        ]
+        chosen = Events(self.events.taint, kept, self.events.tested_by)
         try:
             ways = follow(self.followed, chosen, (*targets, *others))
         except GivenUpError as error:

@@ -64,3 +64,16 @@ class HandOff:
         """Note once why nothing can be said."""
         if why not in self.unknown:
             self.unknown.append(why)
+
+    def take(self, other: HandOff) -> None:
+        """Note what was found apart."""
+        for each in other.broken:
+            self.add(each.rule, each.op, each.cause, each.detail)
+        for why in other.unknown:
+            self.doubt(why)
+
+    def suppose(self, what: str) -> None:
+        """Nothing is surely broken where it is not known that there is a hand-off."""
+        for each in self.broken:
+            self.doubt(f"{what}: if so, it breaks {each.rule}")
+        self.broken.clear()

@@ -19,10 +19,12 @@ from sbo_verify.compiled.inspection.machine_values import (
 )
 from sbo_verify.compiled.inspection.machine_words import (
     ACCESSES,
+    TEXTURES,
     Words,
     is_invalidation,
     is_ordering,
     is_strong,
+    may_hand_over,
 )
 from sbo_verify.compiled.inspection.text import split_operands
 from sbo_verify.compiled.lowering import depbar_count
@@ -44,7 +46,8 @@ _WIDTHS = {
     **dict.fromkeys(("U8", "S8"), "b8"),
     **dict.fromkeys(("U16", "S16"), "b16"),
 }
-_FLOATS = {"F32": "f32", "F64": "f64", "F16x2": "f16x2", "BF16_V2": "bf16x2", "BF16x2": "bf16x2"}
+# `F32`, `F16x2`, `BF16_V2`, `F32x4` and others: sums of floating-point numbers, in vectors too.
+_FLOAT = re.compile(r"B?F(16|32|64)(\D.*)?")
 _OPERATIONS = {"ADD", "MIN", "MAX", "AND", "OR", "XOR", "INC", "DEC", "EXCH", "CAS"}
 _STORE = "cp.async.bulk{tensor}.global.shared::cta.bulk_group"
 _LOAD = "cp.async.bulk{tensor}.shared::cluster.global.mbarrier::complete_tx::bytes"
@@ -53,6 +56,8 @@ _SHARED = {"STS", "STSM", "ATOMS"}
 # Join threads in ways that are not followed: mbarriers, and what ptxas or the source says of warps.
 _JOINS = {"SYNCS", "WARPSYNC", "ARRIVES", "UTCBAR"}
 _JOIN = "mbarrier.of_machine_code"
+# Marks a call of code that may publish, poll or copy a tile.
+HANDS_OVER = "(hands over)"
 
 
 @dataclass
@@ -79,7 +84,7 @@ class Lifter:
         out = list(self.translator.out)
         if event is not None:
             out.append(event)
-            if event[0].startswith(("ld.", "atom.")):
+            if event[0].startswith(("ld.", "atom.", "tex.")):
                 return out
         return [*out, *self.translator.unknown(index, written)]
 
@@ -115,8 +120,12 @@ class Lifter:
         silent = body is not None and not any(
             is_ordering(names.instruction(each)) or each in self.flow.calls for each in body
         )
+        if silent:
+            return None
         match = _LABEL.search(names.instruction(index).operands)
-        return None if silent else ("call", (match[1] if match else "unknown",))
+        name = match[1] if match else "unknown"
+        hands_over = any(may_hand_over(names.instruction(each)) for each in body or ())
+        return "call", (name, HANDS_OVER) if hands_over else (name,)
 
     def _addresses(self, each: SassInstruction) -> list[str]:
         found = [
@@ -141,8 +150,9 @@ class Lifter:
         if "CONSTANT" in modifiers:
             mnemonic = [head, "global", "nc"]
         mnemonic += [each.lower() for each in modifiers if each in _OPERATIONS]
-        types = {**_WIDTHS, **_FLOATS}
-        mnemonic.append(next((types[each] for each in modifiers if each in types), "b32"))
+        sums = any(_FLOAT.fullmatch(each) for each in modifiers)
+        widths = (_WIDTHS[each] for each in modifiers if each in _WIDTHS)
+        mnemonic.append("f32" if sums else next(widths, "b32"))
         address = self._addresses(each)[0]
         operands = split_operands(each.operands)
         place = next(i for i, operand in enumerate(operands) if "[" in operand)
@@ -186,6 +196,10 @@ class Lifter:
         return [("elect.sync", (f"_|{names.written(index, operands[0])}", "-1"))]
 
     # ---- events by their opcode ---------------------------------------------------------------
+
+    def texture(self, index: int, _each: SassInstruction) -> Lifted:
+        """A read beside the coherent path; which memory it is of is not written."""
+        return "tex.of_machine_code", (self._results(index),)
 
     def shared_store(self, _index: int, each: SassInstruction) -> Lifted:
         """A write to shared memory; what is written does not matter."""
@@ -256,6 +270,7 @@ class Lifter:
 _EVENTS: dict[str, Callable[[Lifter, int, SassInstruction], Lifted | None]] = {
     **dict.fromkeys(ACCESSES, Lifter.access),
     **dict.fromkeys(_SHARED, Lifter.shared_store),
+    **dict.fromkeys(TEXTURES, Lifter.texture),
     **dict.fromkeys(_JOINS, Lifter.join),
     "DEPBAR": Lifter.group_wait,
     "UBLKCP": Lifter.copy,

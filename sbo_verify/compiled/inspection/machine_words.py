@@ -21,8 +21,10 @@ _LOADS = {"LDG", "LD"}
 _ATOMICS = {"ATOMG", "ATOM", "REDG", "RED", "UREDGR"}
 _STORES = {"STG", "ST"}
 ACCESSES = _LOADS | _ATOMICS | _STORES
+TEXTURES = {"TEX", "TLD", "TLD4", "TXD", "SULD"}
+_COPIES = {"UBLKCP", "UBLKRED", "UTMASTG", "UTMALDG", "UTMAREDG"}
 # Reads that a MEMBAR need not come before: a release is about what precedes it, and its write.
-_READS = _LOADS | {"LDS", "LDL", "LDSM", "LDC", "LDCU", "ULDC", "LDT", "LDTM"}
+_READS = _LOADS | TEXTURES | {"LDS", "LDL", "LDSM", "LDC", "LDCU", "ULDC", "LDT", "LDTM"}
 _BARRIERS = {"BAR", "UCGABAR_ARV", "UCGABAR_WAIT"}
 _BESIDE = {"ERRBAR", "CGAERRBAR", "NOP", "YIELD"}
 _FENCE_SCOPES = ("cta", "gpu", "sys")
@@ -249,7 +251,7 @@ class _Reader:
 
 
 # Compute in registers, exchange values between threads, or are asked of no memory that a hand-off
-# is about: local memory, constants, tensor memory, textures. What is not named here is unread.
+# is about: local memory, constants, tensor memory. What is not named here is unread.
 _SILENT_WORDS = """
     FADD FCHK FFMA FMNMX FMUL FSEL FSET FSETP FSWZADD MUFU HADD2 HFMA2 HMMA HMNMX2 HMUL2 HSET2
     HSETP2 DADD DFMA DMMA DMUL DSETP DMNMX BMMA BMSK BREV FLO IABS IADD IADD3 IDP IDP4A IMAD IMMA
@@ -261,7 +263,7 @@ _SILENT_WORDS = """
     LEPC GETLMEMBASE SETLMEMBASE WARPGROUP HGMMA IGMMA QGMMA BGMMA USETMAXREG SETCTAID ELECT
     ENDCOLLECTIVE ERRBAR CGAERRBAR LDT STT LDTM STTM UTCATOMSWS LDCU UMEMSETS UFADD UFFMA UFMUL
     UFSETP UFSEL UFMNMX UF2F UF2I UI2F UIABS UVIMNMX UVIADD FADD2 FFMA2 FMUL2 FMNMX3 FHADD FHFMA
-    R2UR PMTRIG CCTLT TEX TLD TLD4 TMML TXD TXQ SULD ACQBULK PREEXIT UTMAPF UBLKPF CREATEPOLICY
+    R2UR PMTRIG CCTLT TMML TXQ ACQBULK PREEXIT UTMAPF UBLKPF CREATEPOLICY
     WARPSYNCALL VIADD2 VIMNMX16 I2FP UI2FP UF2FP F2FP UCGABAR_GET UCGABAR_SET QMMA OMMA LDS LDSM
     UTMACCTL PIXLD DEPBAR ACQSHMINIT UMEMBAR_NONE
 """
@@ -272,10 +274,17 @@ _SILENT = frozenset(_SILENT_WORDS.split())
 _KNOWN = (
     ACCESSES
     | _BARRIERS
-    | {"UBLKCP", "UBLKRED", "UTMASTG", "UTMALDG", "UTMAREDG", "UTMACMDFLUSH", "DEPBAR", "CCTL"}
+    | _COPIES
+    | TEXTURES
+    | {"UTMACMDFLUSH", "DEPBAR", "CCTL"}
     | {"MEMBAR", "FENCE", "SYNCS", "WARPSYNC", "ARRIVES", "UTCBAR", "LDGSTS", "LDGDEPBAR", "LDGMC"}
     | {"STS", "STSM", "ATOMS", "STAS", "REDAS"}
 )
+
+
+def may_hand_over(instruction: SassInstruction) -> bool:
+    """Whether an instruction may publish, poll or copy a tile: not by ordinary accesses alone."""
+    return is_strong(instruction) or instruction.words[0] in _COPIES | {"MEMBAR"}
 
 
 def is_known(instruction: SassInstruction) -> bool:

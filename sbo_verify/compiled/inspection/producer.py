@@ -10,6 +10,7 @@ from sbo_verify.compiled.inspection.function import Read
 from sbo_verify.compiled.inspection.handoffs import HandOff, Side
 from sbo_verify.compiled.inspection.joins import JOINING, WARPS
 from sbo_verify.compiled.inspection.leaving import may_leave
+from sbo_verify.compiled.inspection.strong_data import possible_data
 from sbo_verify.compiled.inspection.text import Op
 from sbo_verify.compiled.inspection.ways import State
 from sbo_verify.vocabulary import Order
@@ -41,6 +42,7 @@ def publishes(read: Read) -> Iterator[tuple[Event, list[Event]]]:
             and not read.graph.leads(event.op, each.op)
             and not read.of_other_ctas(each, event)
         ]
+        before += possible_data(read, event, alone=not before)
         # A release with stores of other threads beside it that nothing brings to it, or with only
         # stores behind it, or behind what may store.
         if before or (
@@ -129,8 +131,12 @@ def judge_publish(
             break
         if followed.given_up:
             hand_off.doubt(f"line {store.op.line}: not followed: {followed.given_up}")
+        found = HandOff(hand_off.function, Side.PUBLISH, event.op)
         for state in followed.ways.states(event):
-            covered |= _judge(followed, hand_off, event, store, state)
+            covered |= _judge(followed, found, event, store, state)
+        if store.part is Part.PUBLISH:
+            found.suppose(f"line {store.op.line}: a relaxed write that may be data")
+        hand_off.take(found)
     _judge_place(read, hand_off, event, stores, others)
     if not hand_off.broken and not covered:
         hand_off.doubt("no way from a store to the signal was followed")

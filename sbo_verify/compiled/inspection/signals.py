@@ -1,8 +1,8 @@
 """Which writes behind tile stores are signals, and which are counters or results.
 
 PTX does not say it. A release, or a write behind a fence of its thread, is taken for a signal; a
-relaxed write is one unless a better candidate is known; a weak store is one where a fence stands
-before it that nothing else needs.
+relaxed write is one where nothing is polled, or it is what is polled, and else may be one; a weak
+store is one where a fence stands before it that nothing else needs.
 """
 
 from __future__ import annotations
@@ -51,23 +51,34 @@ def same_signal(one: Candidate, all_of_them: Sequence[Candidate]) -> list[Event]
     ]
 
 
-def no_signal(
-    one: Candidate, reads: Sequence[Read], all_of_them: Sequence[Candidate]
-) -> str | None:
+def no_signal(one: Candidate, all_of_them: Sequence[Candidate]) -> str | None:
     """Why a candidate is taken for no signal; None where it is one."""
     read, event = one.read, one.event
-    polls = list(_polls(read, reads))
-    polled = any(may_be_one(each, event) for each in polls)
-    strong = releases(event) or fenced(read, event, one.stores)
-    if strong or not event.buffer or (polled and one.near):
+    if one.near or _strong(one) or not event.buffer:
         return None
-    if polls and not polled:
-        return "a relaxed write to a place that no loop of this function polls"
     others = [each for each in all_of_them if each.read is read and each.near]
-    if not one.near and others:
+    if others:
         same = any(each.event.buffer == event.buffer for each in others)
         return None if same else "a relaxed write before the tile's store"
+    taint = read.events.taint
+    if taint.addresses(taint.of(event.op)):
+        return "a number that is drawn before the tile's store, and says where the tile is"
     return None
+
+
+def may_be_counter(one: Candidate, reads: Sequence[Read]) -> bool:
+    """Whether a relaxed write may be a counter: the function polls, and no place that this may be.
+
+    It may be a signal to another kernel, or to another CTA's turn, all the same.
+    """
+    polls = list(_polls(one.read, reads))
+    if _strong(one) or not one.event.buffer or not polls:
+        return False
+    return not any(may_be_one(each, one.event) for each in polls)
+
+
+def _strong(one: Candidate) -> bool:
+    return releases(one.event) or fenced(one.read, one.event, one.stores)
 
 
 def _polls(read: Read, reads: Sequence[Read]) -> Iterator[Event]:
@@ -94,7 +105,9 @@ def flags(read: Read) -> Read:
         replace(each, part=Part.PUBLISH) if id(each.op) in found else each
         for each in read.events.all
     ]
-    return replace(read, events=Events(kept, read.events.tested_by)) if found else read
+    if not found:
+        return read
+    return replace(read, events=Events(read.events.taint, kept, read.events.tested_by))
 
 
 def _is_flag(read: Read, event: Event) -> bool:

@@ -37,6 +37,14 @@ class Op:
     place: int = 0
 
 
+def width(op: Op) -> int:
+    """The bytes that an access touches."""
+    words = op.mnemonic.split(".")
+    count = next((int(each[1:]) for each in words if each in {"v2", "v4", "v8"}), 1)
+    bits = re.search(r"(8|16|32|64|128)(x2)?$", words[-1])
+    return count * (int(bits[1]) * (2 if bits[2] else 1) // 8 if bits else 16)
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """A label."""

@@ -1,0 +1,117 @@
+"""Reads that no poll lets through: before it, beside it, or in the words beside the signal.
+
+What a poll orders stands behind it. A read of the same object before the poll may be of the tile
+too, and where nothing is read behind a poll, its data may have been read before it. Neither is
+sure: a kernel may read what was there, and wait for room and not for data.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from sbo_verify.compiled.inspection.events import Event, Part
+from sbo_verify.compiled.inspection.function import Read
+from sbo_verify.compiled.inspection.taint import stored
+
+_REGISTER = re.compile(r"\[\s*([%\w$'.]+)")
+_WRITES = (Part.STORE, Part.SHARED_STORE, Part.PUBLISH)
+
+
+def early_doubts(read: Read, polls: Sequence[Event], data: Sequence[Event]) -> Iterator[str]:
+    """Why the reads behind a poll may not be all of the tile: reads of their objects before it."""
+    objects = {object_of(read, each) for each in data}
+    for each in _before(read, polls):
+        here = object_of(read, each)
+        same = here in objects and _consumed(read, each, polls)
+        if same or (not here and _used_behind(read, each, polls)):
+            yield (
+                f"line {each.op.line}: read before the poll, and may be of the same buffer as what "
+                "is read behind it: if it is of the tile, it is not ordered"
+            )
+
+
+def doubts_with_nothing_behind(read: Read, polls: Sequence[Event]) -> Iterator[tuple[Event, str]]:
+    """Where a poll has no read behind it: what may be its data, and why that is not ordered."""
+    for each in polls:
+        if _is_vector(each) and _used_behind(read, each, polls):
+            yield each, "words beside the signal are no part of it: a vector is several accesses"
+    for each in _before(read, polls):
+        if _used_behind(read, each, polls):
+            yield each, "read before the poll and used behind it: if it is the data, not ordered"
+    for each in read.events.of(Part.READ, Part.BULK_READ):
+        if _beside(read, each, polls):
+            yield (
+                each,
+                "read by threads that do not wait for the poll: if it is the data, not ordered",
+            )
+
+
+def object_of(read: Read, event: Event) -> str:
+    """What an access is of: its buffer, its tensor map, or the register that has its address.
+
+    Empty where that is not known.
+    """
+    if event.buffer:
+        return event.buffer
+    places = [each for each in event.op.operands if each.startswith("[")]
+    source = places[1:2] if event.part is Part.BULK_READ else places[-1:]
+    match = _REGISTER.match(source[0]) if source else None
+    if match is None:
+        return ""
+    found = read.values.address(f"[{match[1]}]")
+    if found is not None and "?" not in found.text:
+        return found.text
+    # Only a register that is written once names one object.
+    return match[1] if read.values.definition(match[1]) is not None else ""
+
+
+def _before(read: Read, polls: Sequence[Event]) -> Iterator[Event]:
+    """Reads on the way to a poll, with no poll of the signal before them in their turn."""
+    for each in read.events.of(Part.READ, Part.BULK_READ):
+        ahead = [poll for poll in polls if read.joins.before(each.op, poll.op)]
+        if not ahead or any(read.joins.before(poll.op, each.op) for poll in polls):
+            continue
+        if not all(read.of_other_ctas(each, poll) for poll in ahead):
+            yield each
+
+
+def _used_behind(read: Read, event: Event, polls: Sequence[Event]) -> bool:
+    """Whether what was read is written somewhere behind a poll; of a copy it is not known."""
+    if event.part is Part.BULK_READ or event.op.mnemonic.startswith("cp."):
+        return True
+    reached = read.events.taint.of(event.op)
+    return any(
+        not reached.isdisjoint(stored(write.op))
+        for write in read.events.of(*_WRITES)
+        if any(read.joins.before(poll.op, write.op) for poll in polls)
+    )
+
+
+def _consumed(read: Read, event: Event, polls: Sequence[Event]) -> bool:
+    """Whether what was read leaves the CTA, is written behind a poll, or decides something there.
+
+    A pointer or an index does so by way of another read alone.
+    """
+    if _used_behind(read, event, polls):
+        return True
+    reached = read.events.taint.of(event.op)
+    outside = read.events.of(Part.STORE, Part.PUBLISH)
+    if any(not reached.isdisjoint(stored(write.op)) for write in outside):
+        return True
+    return not read.events.taint.addresses(reached) and any(
+        read.joins.before(poll.op, op) for op in read.events.taint.tests(reached) for poll in polls
+    )
+
+
+def _beside(read: Read, event: Event, polls: Sequence[Event]) -> bool:
+    return not any(
+        read.joins.leads(event.op, poll.op)
+        or read.joins.leads(poll.op, event.op)
+        or read.of_other_ctas(event, poll)
+        for poll in polls
+    )
+
+
+def _is_vector(event: Event) -> bool:
+    return any(word in {"v2", "v4", "v8"} for word in event.op.mnemonic.split("."))
