@@ -60,12 +60,34 @@ def test_the_table_and_the_page_show_the_cost_and_where_it_is_from(findings: Fin
     [line] = [each for each in report.variants if each.row == ROW]
     cost = findings.beside.costs[ROW]
     assert (line.cost, line.share) == (f"{cost.microseconds:.2f}", f"{100 * cost.share:+.1f}")
-    unmeasured = [each for each in report.variants if each.row == "read_wait-release"]
+    unmeasured = [each for each in report.variants if each.row == "full_wait-st_release"]
     assert [(each.cost, each.share) for each in unmeasured] == [("-", "-")]
     assert recorded(TIMES)["settings"]["commit"] in report.cost_told
     text = markdown_text(findings)
     assert "Cost of the signal in the GEMM:" in text
     assert f"| {cost.shapes[0].shape} | {cost.shapes[0].plain_microseconds:.2f} |" in text
+
+
+def test_a_variant_whose_consumer_alone_differs_has_the_cost_of_its_kernel() -> None:
+    found = beside(TIMES)
+    assert found.costs["poll_equal"] == found.costs["same_sm"] == found.costs[ROW]
+    assert found.costs["read_wait-release"] != found.costs[ROW]
+    assert "full_wait-st_release" not in found.costs
+    assert "readback-full_wait" not in found.costs
+    assert "one was measured for all" in found.sources["costs"]
+    # What was measured under its own name keeps it, whatever else is the same kernel.
+    data = recorded(TIMES)
+    data["cells"] = [
+        *(cell for cell in data["cells"] if cell["variant"] in {"plain", ROW}),
+        *(
+            cell | {"variant": "poll_equal", "microseconds": cell["microseconds"] + 1}
+            for cell in data["cells"]
+            if (cell["producer"], cell["variant"]) == ("sbo_verify", ROW)
+        ),
+    ]
+    told = Beside.of([("it", data)], COMPILER).costs
+    assert told["poll_equal"].microseconds == pytest.approx(told[ROW].microseconds + 1)
+    assert told["same_sm"] == told[ROW]
 
 
 def test_machine_code_is_joined_by_the_variant_and_the_runs_own_compiler(

@@ -23,6 +23,7 @@ from sbo_verify.gemm.heuristic import choose_shape
 from sbo_verify.gemm.masked import PUBLISHED
 from sbo_verify.harness import gemm_benchmark
 from sbo_verify.harness.gemm_benchmark import (
+    BROKEN,
     LARGEST_ERROR,
     OWN,
     PLAIN,
@@ -365,7 +366,8 @@ def test_the_gemm_was_never_slower_than_what_was_measured_beside_it() -> None:
             (sizes_in(cell), cell["producer"] == OWN, cell["variant"]): cell["microseconds"]
             for cell in record["cells"]
         }
-        assert all(cell["product_is_right"] for cell in record["cells"] if cell["producer"] == OWN)
+        own = [cell for cell in record["cells"] if cell["producer"] == OWN]
+        assert all(cell["product_is_right"] for cell in own if cell["variant"] not in BROKEN)
         for sizes in SHAPES:
             assert times[sizes, True, PLAIN] <= times[sizes, False, PLAIN]
             assert times[sizes, True, PUBLISHED] <= times[sizes, False, SIGNAL]

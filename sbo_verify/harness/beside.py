@@ -10,8 +10,13 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Self
 
+from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
+from sbo_verify.protocols.signal_publish.gemm import gemm_refusals, producer_half
+from sbo_verify.protocols.signal_publish.sites import SignalPublish
+
 OWN_PRODUCER = "sbo_verify"
 SIZES = ("groups", "m", "n", "k")
+ONE_KERNEL = "of variants that differ in the consumer alone, one was measured for all"
 KNOWN = "bench gemm --json, canaries --json and toolchains --json"
 
 
@@ -105,8 +110,8 @@ class Beside:
             self.sources["sighted"] = _made(data["settings"])
             self.sighted.update(_sighted(data["sightings"]))
         else:
-            self.sources["costs"] = _made(data["settings"])
-            self.costs.update(_costs(data["cells"]))
+            self.sources["costs"] = f"{_made(data['settings'])}; {ONE_KERNEL}"
+            self.costs.update(_of_every_row(_costs(data["cells"])))
 
     def _add_machine(self, data: Mapping[str, Any], compiler: str) -> None:
         columns = data["columns"]
@@ -164,6 +169,22 @@ def _costs(cells: Sequence[Mapping[str, Any]]) -> dict[str, Cost]:
             )
             shapes.setdefault(cell["variant"], []).append(cost)
     return {variant: Cost(shapes=found) for variant, found in shapes.items()}
+
+
+def _of_every_row(costs: Mapping[str, Cost]) -> dict[str, Cost]:
+    """Those of the same kernel too: the GEMM runs a variant's producer alone."""
+    kernels: dict[SignalPublish, Cost] = {}
+    for row in SIGNAL_PUBLISH:
+        if row.name in costs and isinstance(row.variant, SignalPublish):
+            kernels.setdefault(producer_half(row.variant), costs[row.name])
+    shared = {
+        row.name: kernels[half]
+        for row in SIGNAL_PUBLISH
+        if isinstance(row.variant, SignalPublish)
+        and not gemm_refusals(row.variant)
+        and (half := producer_half(row.variant)) in kernels
+    }
+    return shared | dict(costs)
 
 
 def _shape(cell: Mapping[str, Any]) -> str:
