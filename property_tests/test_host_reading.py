@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from sbo_verify.device.host_reader import (
+    LAST_LOOKS,
     NEVER,
     HostMemory,
     HostReader,
@@ -39,6 +40,14 @@ def reading(**changes: object) -> Reading:
     return Reading(**(asked | changes))  # type: ignore[arg-type]
 
 
+def looked(reader: HostReader) -> HostReader:
+    """As many looks as read whatever is announced, and no more: nothing is read twice."""
+    for _ in range(1 + LAST_LOOKS):
+        reader.look()
+    assert reader.look() == 0
+    return reader
+
+
 def hand_over(shared: HostMemory, pair: int, done: int, *, tile: int | None = None) -> None:
     """The producer's half of one round: the tile, then its signal."""
     slot = pair * RING + done % RING
@@ -53,8 +62,7 @@ def test_every_round_is_read_acknowledged_and_fresh(*, tail_first: bool) -> None
     for done in range(ROUNDS):
         for pair in range(PAIRS):
             hand_over(shared, pair, done)
-        assert reader.look() == PAIRS
-        assert reader.look() == 0, "a tile is read once"
+        looked(reader)
         assert shared.acknowledged[:, 0].tolist() == [done + 1] * PAIRS
     assert reader.has_read_all
     seen = reader.read()
@@ -67,7 +75,7 @@ def test_a_pair_that_is_not_signalled_is_not_read() -> None:
     shared = memory()
     reader = HostReader(shared, reading())
     hand_over(shared, 1, 0)
-    assert reader.look() == 1
+    looked(reader)
     assert shared.acknowledged[:, 0].tolist() == [0, 1, 0]
 
 
@@ -78,8 +86,7 @@ def test_a_single_stale_word_is_seen_with_its_place(word: int, *, tail_first: bo
     reader = HostReader(shared, reading(tail_first=tail_first))
     hand_over(shared, 2, 0)
     shared.tiles[2 * RING, word] = FIRST_TAG - 5
-    reader.look()
-    seen = reader.seen
+    seen = looked(reader).seen
     assert (seen.observations, seen.stale_tiles, seen.stale_words) == (1, 1, 1)
     assert seen.histogram.tolist() == np.eye(HISTOGRAM_BINS, dtype=int)[word].tolist()
     [witness] = seen.witnesses
@@ -108,16 +115,44 @@ def test_a_tail_that_was_stale_right_behind_the_poll_counts_though_it_came_later
         reader = HostReader(
             HostMemory(tiles, shared.signals, shared.acknowledged), reading(tail_first=tail_first)
         )
-        reader.look()
+        looked(reader)
         assert (reader.seen.stale_tiles, reader.seen.stale_words) == (1, stale)
         assert int(reader.seen.histogram.sum()) == stale
+
+
+def test_whole_tiles_wait_until_nothing_new_is_announced() -> None:
+    """Quick looks go on, so that the next signal, too, is met when it comes."""
+    shared = memory()
+    reader = HostReader(shared, reading())
+    hand_over(shared, 0, 0)
+    assert reader.look() == 1
+    assert [reader.look() for _ in range(LAST_LOOKS - 1)] == [0] * (LAST_LOOKS - 1)
+    hand_over(shared, 1, 0)
+    assert reader.look() == 1
+    assert reader.seen.observations == 0
+    assert [reader.look() for _ in range(LAST_LOOKS)] == [0] * (LAST_LOOKS - 1) + [2]
+    assert reader.seen.observations == 2
+
+
+def test_a_witness_says_how_soon_behind_the_poll_it_was_read() -> None:
+    shared = memory()
+    reader = HostReader(shared, reading())
+    hand_over(shared, 0, 0)
+    shared.tiles[0, [1, WORDS - 1]] = FIRST_TAG - 1
+    looked(reader)
+    hand_over(shared, 1, 0)
+    shared.tiles[RING, WORDS - 1] = FIRST_TAG - 1
+    looked(reader)
+    whole, tail = reader.seen.witnesses
+    assert (whole.offset_bytes, tail.offset_bytes) == (4, 4 * (WORDS - 1))
+    assert 0 < tail.seconds_since_signal < whole.seconds_since_signal < SOON_SECONDS
 
 
 def test_words_of_a_later_round_are_no_staleness() -> None:
     shared = memory()
     reader = HostReader(shared, reading())
     hand_over(shared, 0, 0, tile=FIRST_TAG + 1)
-    reader.look()
+    looked(reader)
     assert (reader.seen.stale_tiles, reader.seen.ahead_words) == (0, WORDS)
 
 
@@ -125,7 +160,7 @@ def test_tags_are_compared_as_the_gpu_does_across_the_sign() -> None:
     shared = memory()
     reader = HostReader(shared, reading(first_tag=1 << 31))
     hand_over(shared, 0, 0, tile=(1 << 31) - 1)
-    reader.look()
+    looked(reader)
     assert reader.seen.stale_words == WORDS
 
 
@@ -134,8 +169,7 @@ def test_a_signal_that_came_twice_is_a_fault_and_the_tile_is_read() -> None:
     reader = HostReader(shared, reading())
     hand_over(shared, 1, 0)
     shared.signals[RING] += 1
-    reader.look()
-    seen = reader.seen
+    seen = looked(reader).seen
     assert (seen.observations, seen.overshoots) == (1, 1)
     assert seen.fault is not None
     assert (seen.fault.what, seen.fault.pair) == (FaultKind.SIGNAL_OVERSHOT, 1)

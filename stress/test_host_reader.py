@@ -54,7 +54,8 @@ def test_a_sound_hand_over_to_the_host_is_never_stale(host_bench: HostBench, nam
 
 
 def test_a_signal_before_its_tile_is_seen_by_the_host(host_bench: HostBench) -> None:
-    launch = launched(host_bench, EARLY)
+    # The store is behind its signal by up to some microseconds, as long as a look takes.
+    launch = launched(host_bench, EARLY, warp_skew_cycles=20_000)
     assert launch.fault is None
     assert launch.observations == launch.planned
     assert launch.stale_tiles > 0

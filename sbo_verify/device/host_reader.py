@@ -29,6 +29,9 @@ LINE_WORDS = 16
 WORD_BYTES = 4
 # A look takes microseconds; clocks and the driver are asked once in so many.
 LOOKS_PER_CHECK = 64
+# Quick looks in a row without a new signal that end a gathering. A signal is most telling in the
+# microseconds behind its coming, and reading a whole tile takes longer than those last.
+LAST_LOOKS = 4
 NEVER = np.iinfo(np.int32).max
 NO_ROUND = -1
 STRONG_HOSTS = frozenset({"x86_64", "amd64"})
@@ -66,7 +69,8 @@ class Reading:
     """What is to be read: `rounds` of each pair, every word of round r being `first_tag` + r.
 
     With `tail_first` the last line of every tile is read right behind the poll, before it is known
-    whose signal was seen, and the whole tiles after that. From `silent_round` on nothing is read
+    whose signal was seen; the whole tiles follow when nothing new comes any more. Otherwise those
+    whose signal was seen are read at once. From `silent_round` on nothing is read
     nor acknowledged, where it is no `NO_ROUND`: an injected fault.
     """
 
@@ -127,6 +131,14 @@ class HostReader:
         self.memory, self.reading = memory, reading
         pairs = len(memory.acknowledged)
         self.seen = Seen()
+        # Pairs whose signal was seen and whose tile is not read yet: the poll's word, its moment,
+        # and how long after it the last line was read, which `_tails` holds.
+        self._pending = np.zeros(pairs, np.bool_)
+        self._signals = np.zeros(pairs, np.int32)
+        self._polled = np.zeros(pairs)
+        self._tail_after = np.zeros(pairs)
+        self._tails = np.zeros((pairs, min(LINE_WORDS, memory.tiles.shape[1])), np.uint32)
+        self._quiet = 0
         self._rounds = np.zeros(pairs, np.int64)
         self._first_slots = np.arange(pairs) * reading.ring
         self._slots = self._first_slots.copy()
@@ -148,7 +160,7 @@ class HostReader:
                 idle = 0
                 continue
             idle += 1
-            if over:
+            if over and not self._pending.any():
                 self._give_up()
                 break
             if idle % LOOKS_PER_CHECK == 0:
@@ -160,28 +172,56 @@ class HostReader:
         return self.seen
 
     def look(self) -> int:
-        """Poll every pair once, and read the tiles that are announced; how many they were."""
+        """Poll every pair once, and read what is to be read.
+
+        Returns how many signals were new, or how many whole tiles were read.
+        """
         memory = self.memory
         signals = memory.signals[self._slots]
-        tails = memory.tiles[self._slots, self._tail :] if self.reading.tail_first else None
         polled = time.monotonic()
-        ready = np.flatnonzero(signals >= self._wanted)
-        if ready.size == 0:
+        if not self.reading.tail_first:
+            announced = np.flatnonzero(signals >= self._wanted)
+            self._take_note(announced, signals, polled)
+            return self._read(announced) if announced.size else 0
+        tails = memory.tiles[self._slots, self._tail :]
+        after = time.monotonic() - polled
+        new = np.flatnonzero((signals >= self._wanted) & ~self._pending)
+        if new.size:
+            self._tails[new] = tails[new]
+            self._tail_after[new] = after
+            self._take_note(new, signals, polled)
+            return int(new.size)
+        self._quiet += 1
+        if self._quiet < LAST_LOOKS or not self._pending.any():
             return 0
-        tiles = memory.tiles[self._slots[ready]]
-        tags = (self.reading.first_tag + self._rounds[ready]).astype(np.uint32)[:, None]
+        return self._read(np.flatnonzero(self._pending))
+
+    def _take_note(
+        self, pairs: npt.NDArray[np.intp], signals: npt.NDArray[np.int32], polled: float
+    ) -> None:
+        self._pending[pairs] = True
+        self._signals[pairs] = signals[pairs]
+        self._polled[pairs] = polled
+        self._quiet = 0
+
+    def _read(self, pairs: npt.NDArray[np.intp]) -> int:
+        """Read the whole tiles of these pairs, judge and acknowledge them."""
+        tiles = self.memory.tiles[self._slots[pairs]]
+        read = time.monotonic()
+        tags = (self.reading.first_tag + self._rounds[pairs]).astype(np.uint32)[:, None]
         odd = tiles != tags
-        if tails is not None:
-            odd[:, self._tail :] |= tails[ready] != tags
+        if self.reading.tail_first:
+            odd[:, self._tail :] |= self._tails[pairs] != tags
         if odd.any():
             suspects = np.flatnonzero(odd.any(axis=1))
-            self._note(ready[suspects], signals, tiles[suspects], tails, polled)
-        over = signals[ready] > self._wanted[ready]
+            self._note(pairs[suspects], tiles[suspects], read)
+        over = self._signals[pairs] > self._wanted[pairs]
         if over.any():
-            self._overshot(ready[over], signals)
-        self.seen.observations += ready.size
-        self._go_on(ready)
-        return int(ready.size)
+            self._overshot(pairs[over])
+        self.seen.observations += pairs.size
+        self._pending[pairs] = False
+        self._go_on(pairs)
+        return int(pairs.size)
 
     def _go_on(self, ready: npt.NDArray[np.intp]) -> None:
         """Acknowledge, and look for the next round of these pairs."""
@@ -194,28 +234,20 @@ class HostReader:
         self._since[ready] = time.monotonic()
 
     def _note(
-        self,
-        pairs: npt.NDArray[np.intp],
-        signals: npt.NDArray[np.int32],
-        tiles: npt.NDArray[np.uint32],
-        tails: npt.NDArray[np.uint32] | None,
-        polled: float,
+        self, pairs: npt.NDArray[np.intp], tiles: npt.NDArray[np.uint32], read: float
     ) -> None:
         """The rare path: some word of each of these tiles was odd, when it was read or before."""
-        since = time.monotonic() - polled
-        for row, pair in enumerate(pairs):
+        for pair, words in zip(pairs, tiles, strict=True):
             tag = int(self.reading.first_tag + self._rounds[pair])
-            words = tiles[row]
             behind = _behind(tag, words)
-            stale, ahead = behind > 0, behind < 0
-            if tails is not None:
-                early = _behind(tag, tails[pair])
-                # A word that was stale when it was read first has been seen, whatever it is now.
-                words = words.copy()
-                words[self._tail :] = np.where(early > 0, tails[pair], words[self._tail :])
-                stale[self._tail :] |= early > 0
-                ahead[self._tail :] |= early < 0
+            stale, ahead, early = behind > 0, behind < 0, np.zeros(words.size, np.bool_)
+            if self.reading.tail_first:
+                before = _behind(tag, self._tails[pair])
+                early[self._tail :] = before > 0
+                ahead[self._tail :] |= before < 0
             self.seen.ahead_words += int(ahead.sum())
+            # A word that was stale when it was read first has been seen, whatever it is now.
+            stale |= early
             if not stale.any():
                 continue
             self.seen.stale_tiles += 1
@@ -223,24 +255,30 @@ class HostReader:
             self.seen.histogram += np.bincount(self._bins[stale], minlength=HISTOGRAM_BINS)
             if len(self.seen.witnesses) < WITNESS_CAPACITY:
                 first = int(stale.argmax())
-                self.seen.witnesses.append(
-                    HostWitness(
-                        round=int(self._rounds[pair]),
-                        pair=int(pair),
-                        tile=int(self._slots[pair]),
-                        offset_bytes=first * WORD_BYTES,
-                        expected=tag,
-                        seen=int(words[first]),
-                        signal=int(signals[pair]),
-                        seconds_since_signal=since,
-                    )
-                )
+                self._testify(int(pair), first, words[first], read, early=bool(early[first]))
 
-    def _overshot(self, pairs: npt.NDArray[np.intp], signals: npt.NDArray[np.int32]) -> None:
+    def _testify(self, pair: int, word: int, late: np.uint32, read: float, *, early: bool) -> None:
+        """The stale word as it was read right behind the poll, or else with the whole tile."""
+        saw = self._tails[pair, word - self._tail] if early else late
+        after = self._tail_after[pair] if early else read - self._polled[pair]
+        self.seen.witnesses.append(
+            HostWitness(
+                round=int(self._rounds[pair]),
+                pair=pair,
+                tile=int(self._slots[pair]),
+                offset_bytes=word * WORD_BYTES,
+                expected=int(self.reading.first_tag + self._rounds[pair]),
+                seen=int(saw),
+                signal=int(self._signals[pair]),
+                seconds_since_signal=float(after),
+            )
+        )
+
+    def _overshot(self, pairs: npt.NDArray[np.intp]) -> None:
         self.seen.overshoots += pairs.size
         if self.seen.fault is None:
-            pair = int(pairs[0])
-            self.seen.fault = self._fault(FaultKind.SIGNAL_OVERSHOT, pair, int(signals[pair]), 0.0)
+            pair, what = int(pairs[0]), FaultKind.SIGNAL_OVERSHOT
+            self.seen.fault = self._fault(what, pair, int(self._signals[pair]), 0.0)
 
     @property
     def has_read_all(self) -> bool:

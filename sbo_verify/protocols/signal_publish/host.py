@@ -53,6 +53,8 @@ TO_HOST = PUBLISHED.with_choices(
 GENERIC = TO_HOST.with_choices(store=Store.GENERIC, source_fence=SourceFence.NONE, drain=Drain.NONE)
 GPU = SignalScope.GPU
 
+# Canaries are the two that an H200 has shown in most of their launches; each is one race in which
+# nothing orders the tile before the signal.
 ROWS: tuple[Row, ...] = (
     row(
         "host-full_wait-red_release_sys",
@@ -132,6 +134,13 @@ ROWS: tuple[Row, ...] = (
         SCOPES,
     ),
     row(
+        "host-generic_store-release_gpu",
+        GENERIC.with_choices(publish_scope=GPU),
+        BROKEN,
+        "gpu scope does not include a thread of the host, whatever stored the tile",
+        SCOPES,
+    ),
+    row(
         "host-full_wait-red_relaxed_sys",
         TO_HOST.with_choices(publish=Publish.RED_RELAXED),
         BROKEN,
@@ -153,6 +162,7 @@ ROWS: tuple[Row, ...] = (
         BROKEN,
         "the publisher learns nothing of the issuers' stores, and releases nothing",
         BARRIERS,
+        canary=True,
     ),
     row(
         "host-generic_store-st_relaxed_sys",
@@ -202,6 +212,7 @@ ROWS: tuple[Row, ...] = (
         BROKEN,
         "the signal is sent before the tile is stored",
         SYNCHRONIZES,
+        canary=True,
     ),
 )
 
