@@ -26,11 +26,12 @@ __device__ __forceinline__ void delay(unsigned cycles) {
   }
 }
 
-// Records the first fault of a launch. Whether others stop is the caller's decision.
+// Records the first fault of a launch. Whether others stop is the caller's decision. `consumer` is
+// whom it concerns where one hand-over has several.
 template <class P>
 __device__ __forceinline__ void note_fault(const P& p, FaultKind what, Role waiter, unsigned pair,
                                            unsigned round, int wanted, int seen,
-                                           unsigned long long waited_ns) {
+                                           unsigned long long waited_ns, unsigned consumer = 0) {
   SBO_BEGIN("harness.fault");
   if (atomicExch(&p.counters->fault_claimed, 1U) == 0) {
     FaultEntry& fault = *p.fault;
@@ -42,6 +43,7 @@ __device__ __forceinline__ void note_fault(const P& p, FaultKind what, Role wait
     fault.seen = seen;
     fault.sm = ptx::smid();
     fault.waited_ns = waited_ns;
+    fault.consumer = consumer;
   }
   SBO_END("harness.fault");
 }

@@ -1,9 +1,10 @@
 // The micro-kernel of `signal_publish`: pairs of a producer and a consumer hand tiles over, round
-// after round, while other CTAs make noise.
+// after round, while other CTAs make noise. A pair may have several consumers, on SMs of their own,
+// which all poll the same signal and read the same tile.
 //
 // Every word of a tile is the number of its round (`tag`), so that the consumer tells stale from
 // fresh by itself, word by word. Tiles rotate through a ring, so that addresses change. A producer
-// goes on when the consumer has acknowledged; the acknowledgement is relaxed on the producer's
+// goes on when every consumer has acknowledged; the acknowledgement is relaxed on the producer's
 // side, because an acquire there would drop lines from an L1 that a consumer on the same SM may be
 // about to read stale, and would hide what is looked for.
 //
@@ -34,8 +35,10 @@ struct Control {
   unsigned primed;
 };
 
+// A pair as one of its CTAs sees it; `consumer` is 0 to the producer.
 struct Pair {
   unsigned index;
+  unsigned consumer;
   unsigned producer_sm;
   unsigned consumer_sm;
 };
@@ -55,6 +58,13 @@ __device__ __forceinline__ Slot slot_of(const Parameters& p, unsigned pair, unsi
   const int turn = static_cast<int>(round / p.ring) + 1;
   return {tile, p.tiles + tile * chunks, p.signals + tile,
           V::test == Test::equal_reused ? 1 : turn};
+}
+
+// Every consumer counts for itself: in a sum, one that is ahead would hide one that is behind, and
+// the producer would write a slot that is still being read.
+__device__ __forceinline__ int* acknowledgements_of(const Parameters& p, unsigned pair,
+                                                    unsigned consumer) {
+  return p.acknowledged + (pair * p.consumers + consumer) * kAcknowledgeStride;
 }
 
 // ---- reading a tile and telling stale from fresh --------------------------------------------
@@ -110,6 +120,7 @@ __device__ __forceinline__ bool note_chunk(const Check& c, unsigned chunk, uint4
         w.signal = c.signal;
         w.producer_sm = c.pair.producer_sm;
         w.consumer_sm = c.pair.consumer_sm;
+        w.consumer = c.pair.consumer;
         w.cycles_since_signal = ptx::clock64() - c.signal_cycles;
       }
     }
@@ -216,10 +227,10 @@ __device__ __forceinline__ bool read_tile(const Check& c, const Slot& slot, uint
   return stale;
 }
 
-// Counts of one group, added to the launch's.
-__device__ __forceinline__ void report(const Parameters& p, Control& control, const Group& group,
-                                       unsigned observations, unsigned stale_tiles,
-                                       unsigned overshoots) {
+// Counts of one group, added to the launch's. Of several that observe a tile, the first counts it.
+__device__ __forceinline__ void report(const Parameters& p, Control& control, const Pair& pair,
+                                       const Group& group, unsigned observations,
+                                       unsigned stale_tiles, unsigned overshoots) {
   SBO_BEGIN("harness.report");
   group.sync();
   for (unsigned bin = group.rank; bin < kHistogramBins; bin += group.size) {
@@ -230,6 +241,9 @@ __device__ __forceinline__ void report(const Parameters& p, Control& control, co
   }
   if (group.rank == 0) {
     atomicAdd(&p.counters->observations, static_cast<unsigned long long>(observations));
+    if (pair.consumer == 0) {
+      atomicAdd(&p.counters->hand_overs, static_cast<unsigned long long>(observations));
+    }
     atomicAdd(&p.counters->stale_tiles, static_cast<unsigned long long>(stale_tiles));
     atomicAdd(&p.counters->stale_words, static_cast<unsigned long long>(control.stale_words));
     atomicAdd(&p.counters->ahead_words, static_cast<unsigned long long>(control.ahead_words));
@@ -241,23 +255,24 @@ __device__ __forceinline__ void report(const Parameters& p, Control& control, co
 
 // ---- producer -------------------------------------------------------------------------------
 
-// Waits until at most `unacknowledged` earlier rounds are unread. False when everyone stops.
-__device__ __forceinline__ bool wait_for_consumer(const Parameters& p, Control& control,
-                                                  const Pair& pair, const Group& group,
-                                                  unsigned round, unsigned unacknowledged) {
+// Waits until at most `unacknowledged` earlier rounds are unread by some consumer, each of whom a
+// thread of its own waits for. False when everyone stops.
+__device__ __forceinline__ bool wait_for_consumers(const Parameters& p, Control& control,
+                                                   const Pair& pair, const Group& group,
+                                                   unsigned round, unsigned unacknowledged) {
   SBO_BEGIN("harness.flow");
-  if (group.rank == 0 && round >= unacknowledged) {
+  if (group.rank < p.consumers && round >= unacknowledged) {
     const int wanted = static_cast<int>(round - unacknowledged + 1);
     // Twice the consumer's bound: of two that wait for each other, the consumer speaks first.
     Patience patience(p, 2 * p.timeout_ns);
     int seen;
     do {
-      seen = ptx::ld_relaxed<ptx::Scope::gpu>(p.acknowledged + pair.index * kAcknowledgeStride);
+      seen = ptx::ld_relaxed<ptx::Scope::gpu>(acknowledgements_of(p, pair.index, group.rank));
     } while (seen < wanted && patience.lasts(seen));
     if (seen < wanted) {
       if (patience.timed_out) {
         note_fault(p, FaultKind::ACKNOWLEDGEMENT_NEVER_CAME, Role::PRODUCER, pair.index, round,
-                   wanted, seen, patience.waited_ns);
+                   wanted, seen, patience.waited_ns, group.rank);
         stop_everyone(p);
       }
       control.failed = 1;
@@ -319,7 +334,7 @@ __device__ __forceinline__ bool is_planted(const Parameters& p, unsigned pair, u
 }
 
 // The fault of `Moment::early`: the signal is sent before the tile is stored. Where it is `held`, no
-// thread stores before the consumer has read the old tile: each waits by itself, with no barrier.
+// thread stores before all consumers have read the old tile: each waits by itself, with no barrier.
 __device__ __forceinline__ void plant(const Parameters& p, const Pair& pair, const Slot& slot,
                                       const Group& group, unsigned round) {
   SBO_BEGIN("harness.plant");
@@ -328,12 +343,14 @@ __device__ __forceinline__ void plant(const Parameters& p, const Pair& pair, con
     atomicAdd(&p.counters->planted, 1ULL);
   }
   if (p.plant_held) {
-    int* const acknowledged = p.acknowledged + pair.index * kAcknowledgeStride;
     Patience patience(p, p.timeout_ns);
-    int seen;
-    do {
-      seen = ptx::ld_relaxed<ptx::Scope::gpu>(acknowledged);
-    } while (seen < static_cast<int>(round + 1) && patience.lasts(seen));
+#pragma unroll 1
+    for (unsigned consumer = 0; consumer < p.consumers; ++consumer) {
+      int seen;
+      do {
+        seen = ptx::ld_relaxed<ptx::Scope::gpu>(acknowledgements_of(p, pair.index, consumer));
+      } while (seen < static_cast<int>(round + 1) && patience.lasts(seen));
+    }
   }
   SBO_END("harness.plant");
 }
@@ -398,7 +415,7 @@ __device__ __forceinline__ void produce(const Parameters& p, Control& control, c
       SBO_END("harness.flow");
     } else {
       const unsigned unacknowledged = p.in_flight + (deferred ? 1 : 0);
-      if (!wait_for_consumer(p, control, pair, group, round, unacknowledged)) break;
+      if (!wait_for_consumers(p, control, pair, group, round, unacknowledged)) break;
     }
     if (p.producer_skew_cycles) {
       delay(mix(p.seed ^ (2 * tag + pair.index * 0x9e3779b9U)) % p.producer_skew_cycles);
@@ -447,10 +464,29 @@ __device__ __forceinline__ void produce(const Parameters& p, Control& control, c
     if (is_issuer<V>(group)) ptx::cp_async_bulk_wait_group<0>();
     SBO_END("harness.reuse");
   }
-  if constexpr (reads_back) report(p, control, group, observations, stale_tiles, 0);
+  if constexpr (reads_back) report(p, control, pair, group, observations, stale_tiles, 0);
 }
 
 // ---- consumer -------------------------------------------------------------------------------
+
+// Another consumer of the pair, for which the producer waits before it signals `round`: it has
+// acknowledged `seen` rounds of the `wanted`. `p.consumers` where there is none.
+template <class V>
+__device__ __forceinline__ unsigned held_up_by(const Parameters& p, const Pair& pair,
+                                               unsigned round, int& wanted, int& seen) {
+  // A deferred signal that is sent before the next tile's wait depends on one round less.
+  constexpr unsigned deferred = V::moment == Moment::deferred && !newest_pending<V>() ? 1 : 0;
+  wanted = static_cast<int>(round + 1) - static_cast<int>(p.in_flight + deferred);
+  unsigned consumer = 0;
+  SBO_BEGIN("harness.patience");
+#pragma unroll 1
+  for (; consumer < p.consumers; ++consumer) {
+    seen = ptx::ld_relaxed<ptx::Scope::gpu>(acknowledgements_of(p, pair.index, consumer));
+    if (consumer != pair.consumer && seen < wanted) break;
+  }
+  SBO_END("harness.patience");
+  return consumer;
+}
 
 // One thread's wait for the signal. False when it gave up; `seen` is the last value.
 template <class V>
@@ -461,9 +497,17 @@ __device__ __forceinline__ bool wait_for_signal(const Parameters& p, Control& co
   seen = poll<V>(slot.signal, slot.threshold, patience);
   if (reached<V>(seen, slot.threshold)) return true;
   if (patience.timed_out) {
-    const FaultKind what = seen > slot.threshold ? FaultKind::SIGNAL_OVERSHOT
-                                                 : FaultKind::THRESHOLD_NEVER_REACHED;
-    note_fault(p, what, Role::CONSUMER, pair.index, round, slot.threshold, seen, patience.waited_ns);
+    int due, acknowledged;
+    const unsigned other = held_up_by<V>(p, pair, round, due, acknowledged);
+    if (other < p.consumers) {
+      note_fault(p, FaultKind::ACKNOWLEDGEMENT_NEVER_CAME, Role::CONSUMER, pair.index, round, due,
+                 acknowledged, patience.waited_ns, other);
+    } else {
+      const FaultKind what = seen > slot.threshold ? FaultKind::SIGNAL_OVERSHOT
+                                                   : FaultKind::THRESHOLD_NEVER_REACHED;
+      note_fault(p, what, Role::CONSUMER, pair.index, round, slot.threshold, seen,
+                 patience.waited_ns, pair.consumer);
+    }
     stop_everyone(p);
   }
   *const_cast<volatile unsigned*>(&control.failed) = 1;
@@ -515,7 +559,8 @@ __device__ __forceinline__ void consume(const Parameters& p, Control& control, c
     const Slot slot = slot_of<V>(p, pair.index, round);
     if (p.prime_l1) prime_l1(slot.data, p.tile_bytes / kChunkBytes, group, control.primed);
     if (p.consumer_skew_cycles) {
-      delay(mix(p.seed ^ (2 * tag + 1 + pair.index * 0x9e3779b9U)) % p.consumer_skew_cycles);
+      const unsigned reader = pair.consumer * kThreads * p.pairs + pair.index;
+      delay(mix(p.seed ^ (2 * tag + 1 + reader * 0x9e3779b9U)) % p.consumer_skew_cycles);
     }
     int seen = -1;  // stays so in threads that did not poll themselves
     const bool may_read = take_over<V>(p, control, pair, group, slot, round, tag, seen);
@@ -539,20 +584,21 @@ __device__ __forceinline__ void consume(const Parameters& p, Control& control, c
       if (V::test != Test::equal_reused && seen > slot.threshold) {
         ++overshoots;
         note_fault(p, FaultKind::SIGNAL_OVERSHOT, Role::CONSUMER, pair.index, round, slot.threshold,
-                   seen, 0);
+                   seen, 0, pair.consumer);
       }
       SBO_BEGIN("harness.flow");
-      ptx::red_add_release<ptx::Scope::gpu>(p.acknowledged + pair.index * kAcknowledgeStride, 1);
+      ptx::red_add_release<ptx::Scope::gpu>(acknowledgements_of(p, pair.index, pair.consumer), 1);
       SBO_END("harness.flow");
     }
   }
-  report(p, control, group, observations, stale_tiles, overshoots);
+  report(p, control, pair, group, observations, stale_tiles, overshoots);
 }
 
 // ---- noise ----------------------------------------------------------------------------------
 
 __device__ __forceinline__ bool pairs_are_running(const Parameters& p) {
-  return ptx::ld_relaxed<ptx::Scope::gpu>(&p.counters->finished) < static_cast<int>(p.pairs) &&
+  const int readers = static_cast<int>(p.pairs * p.consumers);
+  return ptx::ld_relaxed<ptx::Scope::gpu>(&p.counters->finished) < readers &&
          ptx::ld_relaxed<ptx::Scope::gpu>(&p.counters->stop) == 0;
 }
 
@@ -568,6 +614,7 @@ __device__ __forceinline__ void make_noise(const Parameters& p) {
 struct Part {
   Role role;
   unsigned pair;
+  unsigned consumer;
 };
 
 // Which part this CTA plays. Clusters are placed by index, single CTAs by the SM they landed on
@@ -577,7 +624,7 @@ __device__ __forceinline__ Part take_part(const Parameters& p) {
   if constexpr (clustered<V>()) {
     const unsigned rank = ptx::cluster_ctarank();
     const PlaceEntry place = p.places[blockIdx.x / 2];
-    return {static_cast<Role>(place.role), place.first_pair + rank};
+    return {static_cast<Role>(place.role), place.first_pair + rank, place.consumer};
   } else {
     const unsigned sm = ptx::smid();
     const unsigned ticket = sm < p.place_count ? atomicAdd(p.tickets + sm, 1U) : ~0U;
@@ -585,15 +632,20 @@ __device__ __forceinline__ Part take_part(const Parameters& p) {
       note_fault(p, FaultKind::NOT_PLACED, Role::IDLE, 0, 0, static_cast<int>(p.ctas_per_sm),
                  static_cast<int>(ticket), 0);
       stop_everyone(p);
-      return {Role::IDLE, ~0U};
+      return {Role::IDLE, ~0U, 0};
     }
     const PlaceEntry place = p.places[sm];
     const Role role = static_cast<Role>(place.role);
-    if (role != Role::BOTH) return {role, place.first_pair + ticket};
+    if (role != Role::BOTH) return {role, place.first_pair + ticket, place.consumer};
     const unsigned half = p.ctas_per_sm / 2;
-    return ticket < half ? Part{Role::PRODUCER, place.first_pair + ticket}
-                         : Part{Role::CONSUMER, place.first_pair + ticket - half};
+    return ticket < half ? Part{Role::PRODUCER, place.first_pair + ticket, 0}
+                         : Part{Role::CONSUMER, place.first_pair + ticket - half, 0};
   }
+}
+
+// The words of a pair in `pair_sms`: its producer's SM, then that of each consumer.
+__device__ __forceinline__ int* sms_of(const Parameters& p, unsigned pair) {
+  return reinterpret_cast<int*>(p.pair_sms + pair * (1 + p.consumers));
 }
 
 // Nobody spins on a partner before every CTA of the grid is known to be running.
@@ -634,11 +686,10 @@ __device__ __forceinline__ void signal_publish(const Parameters& p) {
     shared_part = part;
     const unsigned sm = ptx::smid();
     if (part.role == Role::PRODUCER && part.pair < p.pairs) {
-      ptx::st_relaxed<ptx::Scope::gpu>(reinterpret_cast<int*>(p.pair_sms + 2 * part.pair),
-                                       static_cast<int>(sm));
+      ptx::st_relaxed<ptx::Scope::gpu>(sms_of(p, part.pair), static_cast<int>(sm));
     }
     if (part.role == Role::CONSUMER && part.pair < p.pairs) {
-      ptx::st_relaxed<ptx::Scope::gpu>(reinterpret_cast<int*>(p.pair_sms + 2 * part.pair + 1),
+      ptx::st_relaxed<ptx::Scope::gpu>(sms_of(p, part.pair) + 1 + part.consumer,
                                        static_cast<int>(sm));
     }
     __threadfence();
@@ -647,12 +698,12 @@ __device__ __forceinline__ void signal_publish(const Parameters& p) {
   }
   __syncthreads();
   const Part part = shared_part;
-  Pair pair{part.pair, 0, 0};
+  Pair pair{part.pair, part.consumer, 0, 0};
   if (resident && part.pair < p.pairs) {
-    pair.producer_sm = static_cast<unsigned>(
-        ptx::ld_relaxed<ptx::Scope::gpu>(reinterpret_cast<int*>(p.pair_sms + 2 * part.pair)));
-    pair.consumer_sm = static_cast<unsigned>(
-        ptx::ld_relaxed<ptx::Scope::gpu>(reinterpret_cast<int*>(p.pair_sms + 2 * part.pair + 1)));
+    const int* const sms = sms_of(p, part.pair);
+    pair.producer_sm = static_cast<unsigned>(ptx::ld_relaxed<ptx::Scope::gpu>(sms));
+    pair.consumer_sm =
+        static_cast<unsigned>(ptx::ld_relaxed<ptx::Scope::gpu>(sms + 1 + part.consumer));
   }
   SBO_END("harness.setup");
   if (!resident) return;
@@ -669,6 +720,8 @@ __device__ __forceinline__ void signal_publish(const Parameters& p) {
       produce<V>(p, controls[0], pair, Group{threadIdx.x, producers, 1}, memory);
     }
   } else if (in_one_cta || part.role == Role::CONSUMER) {
+    // A fault that tests inject: a consumer that does not come.
+    if (static_cast<int>(part.consumer) == p.absent_consumer) return;
     if constexpr (V::poll != Poll::none) {
       const unsigned consumers = in_one_cta ? kThreads / 2 : blockDim.x;
       const unsigned first = in_one_cta ? producers : 0;

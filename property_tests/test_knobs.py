@@ -41,6 +41,7 @@ RANGES: list[tuple[str, list[float], list[float], str]] = [
     ("ring", [1, 1 << 20], [0, (1 << 20) + 1], "1 to 1048576"),
     ("threads", [128, 256], [127, 257], "128 to 256"),
     ("ctas_per_sm", [1, 8], [0, 9], "1 to 8"),
+    ("consumers", [1, 4], [0, 5], "1 to 4"),
     ("in_flight", [1, 64], [0, 65], "1 to 64"),
     ("producer_skew_cycles", [0, 10**7], [-1, 10**7 + 1], "0 to 10000000"),
     ("consumer_skew_cycles", [0, 10**7], [-1, 10**7 + 1], "0 to 10000000"),
@@ -50,6 +51,7 @@ RANGES: list[tuple[str, list[float], list[float], str]] = [
     ("rounds", [1, 10**6], [0, 10**6 + 1], "1 to 1000000"),
     ("withheld_round", [-1, 10**6], [-2, 10**6 + 1], "-1 to 1000000"),
     ("doubled_round", [-1, 10**6], [-2, 10**6 + 1], "-1 to 1000000"),
+    ("absent_consumer", [-1, 3], [-2, 4], "-1 to 3"),
     ("plant_one_in", [0, 2 * 10**8], [-1, 2 * 10**8 + 1], "0 to 200000000"),
     ("timeout_ms", [1, 600_000], [0, 600_001], "1 to 600000"),
 ]
@@ -207,6 +209,7 @@ def test_some_launches_are_quiet_and_some_have_several_features_at_once() -> Non
         ("threads", {128, 256}),
         ("ctas_per_sm", {1, 2, 4, 8}),
         ("spread", set(Spread)),
+        ("consumers", {1, 2, 3, 4}),
         ("in_flight", {1, 2}),
         ("noise_bytes", {32 << 20, 1 << 30}),
     ],
@@ -217,9 +220,10 @@ def test_every_value_is_drawn_at_some_time(name: str, values: set[object]) -> No
 
 def test_injected_faults_are_never_drawn() -> None:
     injected = [
-        (knobs.withheld_round, knobs.doubled_round, knobs.plant_one_in) for knobs in drawn()
+        (knobs.withheld_round, knobs.doubled_round, knobs.absent_consumer, knobs.plant_one_in)
+        for knobs in drawn()
     ]
-    assert set(injected) == {(-1, -1, 0)}
+    assert set(injected) == {(-1, -1, -1, 0)}
 
 
 # ---- what is drawn can be launched ----------------------------------------------------------
@@ -231,6 +235,7 @@ def unfit(knobs: Knobs, row: Row, rng: np.random.Generator, sm_count: int) -> li
     complaints: list[str] = []
     try:
         geometry.check_ctas(knobs.ctas_per_sm)
+        geometry.check_consumers(knobs.consumers)
         geometry.check_threads(knobs.threads, knobs.ctas_per_sm)
         geometry.dynamic_shared(knobs.tile_bytes, knobs.ctas_per_sm, STATIC_SHARED_BYTES)
     except GeometryError as error:
@@ -243,6 +248,7 @@ def unfit(knobs: Knobs, row: Row, rng: np.random.Generator, sm_count: int) -> li
         noise_share=knobs.noise_share,
         rng=rng,
         spread=knobs.spread,
+        consumers=knobs.consumers,
     )
     fitted = fit_ring(knobs, placement.pairs, geometry)
     ring = fitted.ring
@@ -312,7 +318,7 @@ def test_fixed_knobs_are_left_alone(seed: int, ctas: int) -> None:
                 fit(knobs, geometry_of(row), sizes)
             continue
         fitted = fit(knobs, geometry_of(row), sizes)
-        assert fitted == replace(knobs, threads=fitted.threads)
+        assert fitted == replace(knobs, threads=fitted.threads, consumers=fitted.consumers)
 
 
 @given(rows, seeds, st.integers(1, 64))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from sbo_verify.device.geometry import Geometry, GeometryError
+from sbo_verify.device.geometry import MAX_CONSUMERS, Geometry, GeometryError
 from sbo_verify.device.layout import Role
 from sbo_verify.harness.placement import Placement, PlacementError, Spread, misplaced, place
 from sbo_verify.harness.runner import geometry_of
@@ -34,6 +34,7 @@ def placed(  # noqa: PLR0913 - a launch has this many dimensions
     noise_share: float = 0.4,
     seed: int = 0,
     spread: Spread = Spread.SCATTERED,
+    consumers: int = 1,
 ) -> Placement:
     return place(
         geometry,
@@ -43,10 +44,13 @@ def placed(  # noqa: PLR0913 - a launch has this many dimensions
         noise_share=noise_share,
         rng=np.random.default_rng(seed),
         spread=spread,
+        consumers=consumers,
     )
 
 
-def ids(placement: Placement, geometry: Geometry, ctas_per_sm: int, role: Role) -> list[int]:
+def ids(
+    placement: Placement, geometry: Geometry, ctas_per_sm: int, role: Role, consumer: int = 0
+) -> list[int]:
     """The pairs whose half `role` runs somewhere, as the kernel counts them out.
 
     Mirrors `take_part` of kernels/signal_publish.cuh: an SM's CTAs take consecutive pairs from
@@ -59,7 +63,7 @@ def ids(placement: Placement, geometry: Geometry, ctas_per_sm: int, role: Role) 
         first, here = int(entry["first_pair"]), Role(int(entry["role"]))
         if here is Role.BOTH:
             found.extend(range(first, first + ctas // 2))
-        elif here is role:
+        elif here is role and int(entry["consumer"]) == consumer:
             found.extend(range(first, first + ctas))
     return found
 
@@ -73,16 +77,23 @@ shares = st.floats(min_value=0.0, max_value=0.9)
 
 @given(
     *(shapes, st.integers(1, 200), st.integers(1, 8), shares, st.integers(0, 99)),
-    st.sampled_from(Spread),
+    *(st.sampled_from(Spread), st.integers(1, MAX_CONSUMERS)),
 )
 def test_every_pair_is_placed_exactly_once_for_each_role(  # noqa: PLR0913, PLR0917 - as above
-    geometry: Geometry, sm_count: int, ctas: int, share: float, seed: int, spread: Spread
+    geometry: Geometry,
+    sm_count: int,
+    ctas: int,
+    share: float,
+    seed: int,
+    spread: Spread,
+    consumers: int,
 ) -> None:
     ctas = 1 if geometry.cluster > 1 else ctas
     assume(not (geometry.same_sm and ctas % 2))
     alone = geometry.in_one_cta or geometry.reads_back
+    consumers = 1 if alone or geometry.same_sm else consumers
     units = sm_count // 2 if geometry.cluster > 1 else sm_count
-    assume(units >= (1 if alone or geometry.same_sm else 2))
+    assume(units >= (1 if alone or geometry.same_sm else 1 + consumers))
     placement = place(
         geometry,
         sm_count=sm_count,
@@ -91,29 +102,36 @@ def test_every_pair_is_placed_exactly_once_for_each_role(  # noqa: PLR0913, PLR0
         noise_share=share,
         rng=np.random.default_rng(seed),
         spread=spread,
+        consumers=consumers,
     )
     assert placement.pairs >= 1
     everyone = list(range(placement.pairs))
     assert sorted(ids(placement, geometry, ctas, Role.PRODUCER)) == everyone
-    consumers = [] if alone else everyone
-    assert sorted(ids(placement, geometry, ctas, Role.CONSUMER)) == consumers
+    expected = [] if alone else everyone
+    for consumer in range(consumers):
+        assert sorted(ids(placement, geometry, ctas, Role.CONSUMER, consumer)) == expected
+    # One entry is one SM or cluster: whoever has an entry of his own has one of his own.
+    assert (placement.entries["consumer"] < consumers).all()
 
 
 def sms_of(placement: Placement, role: Role) -> dict[int, int]:
-    """First pair to the SM that holds it."""
+    """First pair to the SM that holds it, or its first consumer."""
     return {
         int(entry["first_pair"]): sm
         for sm, entry in enumerate(placement.entries)
-        if Role(int(entry["role"])) is role
+        if Role(int(entry["role"])) is role and entry["consumer"] == 0
     }
 
 
+@pytest.mark.parametrize("consumers", [1, 2])
 @pytest.mark.parametrize("sm_count", [132, 131, 3])
-def test_the_two_of_a_pair_are_neighbours_where_they_are_to_share_a_tpc(sm_count: int) -> None:
-    placement = placed(OTHER_SM, sm_count=sm_count, spread=Spread.ONE_TPC)
-    producers, consumers = (sms_of(placement, role) for role in (Role.PRODUCER, Role.CONSUMER))
-    assert producers.keys() == consumers.keys()
-    assert {(producers[pair] // 2) - (consumers[pair] // 2) for pair in producers} == {0}
+def test_the_two_of_a_pair_are_neighbours_where_they_are_to_share_a_tpc(
+    sm_count: int, consumers: int
+) -> None:
+    placement = placed(OTHER_SM, sm_count=sm_count, spread=Spread.ONE_TPC, consumers=consumers)
+    producers, first = (sms_of(placement, role) for role in (Role.PRODUCER, Role.CONSUMER))
+    assert producers.keys() == first.keys()
+    assert {(producers[pair] // 2) - (first[pair] // 2) for pair in producers} == {0}
 
 
 def test_what_hands_over_has_noise_beside_it_where_it_is_to_be_apart() -> None:
@@ -176,6 +194,19 @@ def test_clusters_are_counted_as_the_driver_says_they_fit() -> None:
     assert placement.grid == 120
 
 
+@pytest.mark.parametrize(
+    ("geometry", "consumers", "pairs", "noise_sms"),
+    [(OTHER_SM, 2, 52, 54), (OTHER_SM, 4, 30, 57), (CLUSTER, 3, 20, 52)],
+)
+def test_more_consumers_leave_fewer_producers(
+    geometry: Geometry, consumers: int, pairs: int, noise_sms: int
+) -> None:
+    placement = placed(geometry, consumers=consumers)
+    assert (placement.pairs, placement.noise_sms) == (pairs, noise_sms)
+    roles = Counter(Role(int(role)) for role in placement.entries["role"])
+    assert roles[Role.CONSUMER] == consumers * roles[Role.PRODUCER]
+
+
 @given(shapes, st.integers(0, 2**32))
 def test_the_same_seed_places_the_same_again(geometry: Geometry, seed: int) -> None:
     one, again = placed(geometry, seed=seed), placed(geometry, seed=seed)
@@ -204,6 +235,20 @@ def test_too_few_units_for_a_pair_are_refused(
         placed(geometry, sm_count=sm_count, resident_clusters=sm_count // 2, noise_share=0.9)
 
 
+def test_too_few_sms_for_all_consumers_are_refused() -> None:
+    with pytest.raises(PlacementError, match=r"^4 units of this GPU hold no pair; a pair takes 5$"):
+        placed(OTHER_SM, sm_count=4, consumers=4)
+
+
+@pytest.mark.parametrize("geometry", [SAME_SM, IN_ONE_CTA, READS_BACK])
+def test_several_consumers_in_one_place_are_refused(geometry: Geometry) -> None:
+    said = (
+        r"^consumers is 2; allowed for this variant is 1: several consumers of a signal are built"
+    )
+    with pytest.raises(GeometryError, match=said):
+        placed(geometry, consumers=2)
+
+
 def test_cta_counts_that_form_no_pair_are_refused() -> None:
     with pytest.raises(GeometryError, match=r"an even number of CTAs"):
         placed(SAME_SM, ctas_per_sm=3)
@@ -212,7 +257,7 @@ def test_cta_counts_that_form_no_pair_are_refused() -> None:
 # ---- checked afterwards ---------------------------------------------------------------------
 
 
-def sms(*pairs: tuple[int, int]) -> np.ndarray[tuple[int, int], np.dtype[np.uint32]]:
+def sms(*pairs: tuple[int, ...]) -> np.ndarray[tuple[int, int], np.dtype[np.uint32]]:
     return np.array(pairs, dtype=np.uint32)
 
 
@@ -227,6 +272,17 @@ def test_a_consumer_on_its_producers_sm_is_found() -> None:
         "pair 1 was to be on two SMs and ran on 7 and 7"
     ]
     assert misplaced(CLUSTER, sms((4, 4))) == ["pair 0 was to be on two SMs and ran on 4 and 4"]
+
+
+def test_consumers_that_share_an_sm_are_found() -> None:
+    assert misplaced(OTHER_SM, sms((0, 1, 2), (5, 4, 3))) == []
+    assert misplaced(OTHER_SM, sms((0, 1, 2), (3, 9, 9), (6, 7, 6))) == [
+        "pair 1 was to be on three SMs and ran on 3 and 9 and 9",
+        "pair 2 was to be on three SMs and ran on 6 and 7 and 6",
+    ]
+    assert misplaced(CLUSTER, sms((0, 2, 4, 6, 6))) == [
+        "pair 0 was to be on five SMs and ran on 0 and 2 and 4 and 6 and 6"
+    ]
 
 
 def test_a_consumer_on_another_sm_than_its_producer_is_found() -> None:

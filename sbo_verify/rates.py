@@ -2,7 +2,8 @@
 
 The bounds are exact for independent trials. Hand-overs of one launch share its noise and its
 clocks, so they are not wholly independent: a bound speaks of the environments that were tried, and
-is worth as much as the detection power that the canaries of the same run give it.
+is worth as much as the detection power that the canaries of the same run give it. Where several
+consumers observe one hand-over, it is one trial: what they see of it is not independent at all.
 
 Sources: Clopper and Pearson, Biometrika 26 (1934); Kirkham et al., OOPSLA 2020 (reproducibility).
 """
@@ -19,8 +20,9 @@ def upper_bound(events: int, trials: int, confidence: float = CONFIDENCE) -> flo
     """One-sided upper Clopper-Pearson bound of a rate, between 0 and 1.
 
     The largest rate at which `events` or fewer in `trials` still has probability
-    1 - `confidence`; 1.0 without trials. Raises `ValueError` for impossible counts or a
-    confidence outside (0, 1).
+    1 - `confidence`; 1.0 without trials. A trial is a hand-over, however many consumers observe it:
+    counted once for each of them, the bound would be too low. Raises `ValueError` for impossible
+    counts or a confidence outside (0, 1).
     """
     _check(events, trials, confidence)
     if events == trials:

@@ -175,7 +175,10 @@ class ModelReading(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Witness:
-    """One stale word: where, what was expected, what was seen, and how soon after the signal."""
+    """One stale word: where, what was expected, what was seen, and how soon after the signal.
+
+    `consumer` says which of a pair's consumers saw it, 0 in records that are older.
+    """
 
     round: int
     pair: int
@@ -187,6 +190,7 @@ class Witness:
     producer_sm: int
     consumer_sm: int
     cycles_since_signal: int
+    consumer: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,7 +212,8 @@ class Fault:
     `what` is one of: threshold never reached, signal overshot, acknowledgement never came,
     not co-resident, not placed as planned, bulk load never completed, signal strayed,
     announcement changed, launch hung, launch failed, out of GPU memory, worker died. Of a GEMM's
-    launch `pair` is the slot, by its signal's index.
+    launch `pair` is the slot, by its signal's index. Of several consumers of a pair, `consumer` is
+    the one that waited, or whose acknowledgement was waited for; it is 0 in records that are older.
     """
 
     what: str
@@ -219,6 +224,7 @@ class Fault:
     seen: int
     sm: int
     waited_ns: int
+    consumer: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,8 +232,11 @@ class Launch(Record):
     """One launch of the micro-kernel: counts, histogram, first witnesses, and a fault if any.
 
     `observations` are the hand-overs that a consumer checked, `planned` those that were asked
-    for; they agree unless there is a fault. `histogram` counts stale words by offset in the tile,
-    in equal bins; it is empty where there are none. `ahead_words` are newer than the round: a
+    for; they agree unless there is a fault. Where a pair has several consumers, each checks every
+    tile: a tile is one hand-over and so many observations. `hand_overs` are tiles that the first of
+    them checked, 0 where they were not counted: in the GEMM's launches and in records that are
+    older, where every observation is a hand-over. `histogram` counts stale words by offset in the
+    tile, in equal bins; it is empty where there are none. `ahead_words` are newer than the round: a
     fault of the harness, never staleness.
     `elapsed_seconds` is GPU time by events. `planted` hand-overs were broken on purpose;
     `environment` says where the knobs came from, empty in records that are older.
@@ -254,6 +263,12 @@ class Launch(Record):
     gpu: str = ""
     planted: int = 0
     environment: str = ""
+    hand_overs: int = 0
+
+    @property
+    def tiles(self) -> int:
+        """Hand-overs that were observed, however many consumers each had."""
+        return self.hand_overs or self.observations
 
 
 @dataclass(frozen=True, kw_only=True)

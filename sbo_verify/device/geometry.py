@@ -29,6 +29,7 @@ CLUSTER = 2
 CHUNK_BYTES = 16
 TENSOR_ROW_BYTES = 128
 MAX_BOX_ROWS = 256
+MAX_CONSUMERS = 4
 
 
 class GeometryError(ValueError):
@@ -69,6 +70,11 @@ class Geometry:
             # A poll that its own L1 may answer sees what another SM wrote when the line goes.
             polls_late=variant.poll_scope is SignalScope.CTA and variant.place is Place.OTHER_SM,
         )
+
+    @property
+    def on_two_sms(self) -> bool:
+        """Whether the consumer runs on another SM than the producer."""
+        return not (self.in_one_cta or self.reads_back or self.same_sm)
 
     def tile_multiple(self) -> int:
         """A tile's size in bytes must be a multiple of this.
@@ -135,6 +141,15 @@ class Geometry:
             message = (
                 f"{ctas_per_sm} CTAs of {threads} threads do not fit onto one SM: allowed are "
                 f"{SM_THREADS // threads}"
+            )
+            raise GeometryError(message)
+
+    def check_consumers(self, consumers: int) -> None:
+        """Raises `GeometryError` for so many consumers of one signal where there can be but one."""
+        if consumers != 1 and not self.on_two_sms:
+            message = (
+                f"consumers is {consumers}; allowed for this variant is 1: several consumers of a "
+                "signal are built for other SMs than the producer's"
             )
             raise GeometryError(message)
 

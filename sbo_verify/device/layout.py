@@ -122,14 +122,19 @@ class Struct:
         )
 
 
-# Where the CTAs of one SM (or one cluster) belong: role, and the index of its first pair.
-PLACE_ENTRY = Struct("PlaceEntry", (Field("role", "unsigned"), Field("first_pair", "unsigned")))
+# Where the CTAs of one SM (or one cluster) belong: role, the index of its first pair, and which of
+# a pair's consumers it is.
+PLACE_ENTRY = Struct(
+    "PlaceEntry",
+    (Field("role", "unsigned"), Field("first_pair", "unsigned"), Field("consumer", "unsigned")),
+)
 
 # Ordered: counts first, then the words that CTAs of one launch wait on.
 COUNTERS = Struct(
     "Counters",
     (
         Field("observations", "unsigned long long"),
+        Field("hand_overs", "unsigned long long"),
         Field("stale_tiles", "unsigned long long"),
         Field("stale_words", "unsigned long long"),
         Field("ahead_words", "unsigned long long"),
@@ -157,6 +162,7 @@ WITNESS = Struct(
         Field("signal", "int"),
         Field("producer_sm", "unsigned"),
         Field("consumer_sm", "unsigned"),
+        Field("consumer", "unsigned"),
     ),
 )
 
@@ -171,6 +177,7 @@ FAULT = Struct(
         Field("wanted", "int"),
         Field("seen", "int"),
         Field("sm", "unsigned"),
+        Field("consumer", "unsigned"),
     ),
 )
 
@@ -192,6 +199,7 @@ PARAMETERS = Struct(
         Field("timeout_ns", "unsigned long long"),
         Field("witness_capacity", "unsigned"),
         Field("pairs", "unsigned"),
+        Field("consumers", "unsigned"),
         Field("place_count", "unsigned"),
         Field("ctas_per_sm", "unsigned"),
         Field("rounds", "unsigned"),
@@ -209,6 +217,7 @@ PARAMETERS = Struct(
         Field("delay_after_poll_cycles", "unsigned"),
         Field("withheld_round", "int"),
         Field("doubled_round", "int"),
+        Field("absent_consumer", "int"),
         Field("in_flight", "unsigned"),
         Field("warp_skew_cycles", "unsigned"),
         Field("plant_one_in", "unsigned"),

@@ -83,6 +83,7 @@ class Shot:
     noise_bytes: int
     values: dict[str, int]
     limit_seconds: float
+    consumers: int = 1
 
 
 @dataclass(frozen=True)
@@ -192,15 +193,15 @@ class _StateLayout:
     end: int
 
     @classmethod
-    def of(cls, pairs: int, ring: int) -> _StateLayout:
+    def of(cls, pairs: int, ring: int, consumers: int) -> _StateLayout:
         sizes = [
             COUNTERS.dtype().itemsize,
             FAULT.dtype().itemsize,
             WITNESS.dtype().itemsize * WITNESS_CAPACITY,
-            8 * pairs,
+            4 * pairs * (1 + consumers),
             0,
             4 * MAX_PLACES,
-            4 * ACKNOWLEDGE_STRIDE * pairs,
+            4 * ACKNOWLEDGE_STRIDE * pairs * consumers,
             4 * pairs * ring,
         ]
         line = 128
@@ -258,7 +259,7 @@ class MicroKernel:
         if self.geometry.cluster == 1 and resident != shot.ctas_per_sm:
             message = f"{shot.ctas_per_sm} CTAs an SM were planned, the driver says {resident}"
             raise ArenaError(message)
-        layout = _StateLayout.of(shot.pairs, shot.ring)
+        layout = _StateLayout.of(shot.pairs, shot.ring, shot.consumers)
         state = arena.state(layout.end)
         parameters = self._parameters(shot, layout, int(state.data.ptr))
         places = self._upload(shot.entries)
@@ -287,7 +288,7 @@ class MicroKernel:
                 raise LaunchHungError(message)
         seconds = arena.cupy.cuda.get_elapsed_time(start, end) * 1e-3
         raw = state[: layout.readback_end].get()
-        return _read_back(raw, layout, shot.pairs, seconds, hung=hung)
+        return _read_back(raw, layout, (shot.pairs, 1 + shot.consumers), seconds, hung=hung)
 
     def _upload(self, entries: np.ndarray[Any, np.dtype[np.void]]) -> Any:  # noqa: ANN401 - a cupy array
         full = np.zeros(MAX_PLACES, dtype=PLACE_ENTRY.dtype())
@@ -319,6 +320,7 @@ class MicroKernel:
             "noise_bytes": shot.noise_bytes,
             "witness_capacity": WITNESS_CAPACITY,
             "pairs": shot.pairs,
+            "consumers": shot.consumers,
             "place_count": len(shot.entries),
             "ctas_per_sm": shot.ctas_per_sm,
             "rounds": shot.rounds,
@@ -362,7 +364,7 @@ def _wait(event: Any, seconds: float) -> bool:  # noqa: ANN401 - a cupy event
 def _read_back(
     raw: np.ndarray[Any, np.dtype[np.uint8]],
     layout: _StateLayout,
-    pairs: int,
+    placed: tuple[int, int],
     seconds: float,
     *,
     hung: bool,
@@ -377,7 +379,7 @@ def _read_back(
         witnesses=part(layout.witnesses, WITNESS.dtype(), kept),
         fault=part(layout.fault, FAULT.dtype(), 1),
         faulted=bool(counters["fault_claimed"][0]),
-        pair_sms=part(layout.pair_sms, np.dtype(np.uint32), 2 * pairs).reshape(pairs, 2),
+        pair_sms=part(layout.pair_sms, np.dtype(np.uint32), placed[0] * placed[1]).reshape(placed),
         elapsed_seconds=seconds,
         hung=hung,
     )

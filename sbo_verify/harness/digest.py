@@ -192,6 +192,7 @@ def _share(value: str, launches: Sequence[Launch]) -> Share:
     """The sums over `launches`, all with one value of a knob."""
     stale = sum(each.stale_tiles for each in launches)
     observations = sum(each.observations for each in launches)
+    tiles = sum(each.tiles for each in launches)
     possible = 0 <= stale <= observations and observations > 0
     return Share(
         value=value,
@@ -200,7 +201,7 @@ def _share(value: str, launches: Sequence[Launch]) -> Share:
         stale=stale,
         observations=observations,
         rate=stale / observations if observations else 0.0,
-        bound=upper_bound(stale, observations) if possible else None,
+        bound=upper_bound(min(stale, tiles), tiles) if possible else None,
     )
 
 

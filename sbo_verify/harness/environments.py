@@ -95,6 +95,7 @@ class Environment:
             made.knobs.plant_one_in
             or made.knobs.withheld_round >= 0
             or made.knobs.doubled_round >= 0
+            or made.knobs.absent_consumer >= 0
         ):
             message = f"the environment of {made.row!r} injects a fault"
             raise EnvironmentsError(message)

@@ -12,6 +12,7 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 
+from sbo_verify.device.geometry import MAX_CONSUMERS
 from sbo_verify.device.layout import NoiseKind, ReadOrder
 from sbo_verify.harness.knob_set import CHUNK_BYTES, KnobError, KnobSet
 from sbo_verify.harness.placement import Spread
@@ -22,6 +23,7 @@ T = TypeVar("T")
 KIB = 1024
 MIB = 1024 * KIB
 NO_ROUND = -1
+NO_CONSUMER = -1
 # How many CTAs of so many threads are put on an SM, and of tiles too large for many.
 _CTAS = {128: {1: 1, 2: 1, 4: 2, 8: 3}, 256: {1: 1, 2: 2, 4: 3}}
 _CTAS_OF_LARGE_TILES = {1: 1, 2: 3}
@@ -40,7 +42,8 @@ class Knobs(KnobSet):
     threads         threads of a CTA, 128 or 256
     ctas_per_sm     CTAs of the kernel on one SM, each with its own pair
     spread          which SMs hand over to which, and where the noise is
-    in_flight       rounds that a producer may be ahead of its consumer
+    consumers       consumers of a pair, on SMs of their own, that poll one signal and read one tile
+    in_flight       rounds that a producer may be ahead of its slowest consumer
     prime_l1        the consumer reads the slot's old tile before it polls
     *_skew_cycles   upper bound of a random delay: before each round, and before the part of the
                     store that is a warp's own
@@ -50,6 +53,7 @@ class Knobs(KnobSet):
     plant_held      the tile of such a hand-over is held back until its consumer has read the slot
     withheld_round  a round whose signal is never sent, or -1: an injected fault
     doubled_round   a round whose signal is sent twice, or -1: an injected fault
+    absent_consumer a consumer of every pair that does not come, or -1: an injected fault
     timeout_ms      how long a thread waits before it gives up and leaves a record
     """
 
@@ -60,6 +64,7 @@ class Knobs(KnobSet):
         ("ring", 1, 1 << 20),
         ("threads", 128, 256),
         ("ctas_per_sm", 1, 8),
+        ("consumers", 1, MAX_CONSUMERS),
         ("in_flight", 1, 64),
         ("producer_skew_cycles", 0, 10_000_000),
         ("consumer_skew_cycles", 0, 10_000_000),
@@ -69,6 +74,7 @@ class Knobs(KnobSet):
         ("rounds", 1, MAX_ROUNDS),
         ("withheld_round", NO_ROUND, MAX_ROUNDS),
         ("doubled_round", NO_ROUND, MAX_ROUNDS),
+        ("absent_consumer", NO_CONSUMER, MAX_CONSUMERS - 1),
         ("plant_one_in", 0, MAX_PLANT_ONE_IN),
         ("timeout_ms", 1, MAX_TIMEOUT_MS),
     )
@@ -82,6 +88,7 @@ class Knobs(KnobSet):
     threads: int = 256
     ctas_per_sm: int = 2
     spread: Spread = Spread.SCATTERED
+    consumers: int = 1
     in_flight: int = 1
     prime_l1: bool = False
     read_order: ReadOrder = ReadOrder.TAIL_FIRST
@@ -93,6 +100,7 @@ class Knobs(KnobSet):
     rounds: int = 2000
     withheld_round: int = NO_ROUND
     doubled_round: int = NO_ROUND
+    absent_consumer: int = NO_CONSUMER
     plant_one_in: int = 0
     plant_held: bool = False
     timeout_ms: int = 1000
@@ -139,6 +147,8 @@ def draw(rng: np.random.Generator) -> Knobs:
         delay_before_publish_cycles=weighted(rng, {0: 8, 500: 1}),
         delay_after_poll_cycles=weighted(rng, {0: 8, 500: 1}),
         rounds=2000 if tile_bytes > 16 * KIB else 5000,
+        # Drawn last: what stands above is drawn as before there were several.
+        consumers=weighted(rng, {1: 12, 2: 2, 3: 1, 4: 1}),
     )
 
 

@@ -11,6 +11,8 @@ import numpy as np
 from sbo_verify.device.geometry import Geometry
 from sbo_verify.device.layout import PLACE_ENTRY, Role
 
+_COUNTS = {2: "two", 3: "three", 4: "four", 5: "five"}
+
 
 class PlacementError(ValueError):
     """Too few SMs for one pair with the noise asked for; the message says what would fit."""
@@ -19,8 +21,8 @@ class PlacementError(ValueError):
 class Spread(IntEnum):
     """Which SMs hand over, by their numbers: 2k and 2k+1 share a TPC on the chips that were seen.
 
-    SCATTERED: any. ONE_TPC: the two of a pair are neighbours. APART: as far as they go round, one
-    SM of each TPC, so that what makes noise sits beside what hands over.
+    SCATTERED: any. ONE_TPC: a pair's producer and its first consumer are neighbours. APART: as far
+    as they go round, one SM of each TPC, so that what makes noise sits beside what hands over.
     """
 
     SCATTERED = 0
@@ -48,17 +50,20 @@ def place(  # noqa: PLR0913 - a launch has this many dimensions
     noise_share: float,
     rng: np.random.Generator,
     spread: Spread = Spread.SCATTERED,
+    consumers: int = 1,
 ) -> Placement:
     """Draw roles for all units of the GPU: SMs, or clusters of two SMs.
 
-    Producers and consumers of a pair are different units unless the variant puts both into one.
-    Clusters are placed by the GPU, so that `spread` says nothing of theirs.
-    Raises `PlacementError` when no pair is left, `GeometryError` for a CTA count that forms none.
+    The producer and the consumers of a pair are different units, unless the variant puts both into
+    one. Clusters are placed by the GPU, so that `spread` says nothing of theirs.
+    Raises `PlacementError` when no pair is left, `GeometryError` for a CTA count that forms none
+    and for a number of consumers that the variant cannot have.
     """
     geometry.check_ctas(ctas_per_sm)
+    geometry.check_consumers(consumers)
     clustered = geometry.cluster > 1
     units = resident_clusters if clustered else sm_count
-    units_per_pair_set = 1 if geometry.in_one_cta or geometry.reads_back or geometry.same_sm else 2
+    units_per_pair_set = 1 + consumers if geometry.on_two_sms else 1
     noise = min(round(units * noise_share), units - units_per_pair_set)
     sets = (units - noise) // units_per_pair_set
     if noise < 0 or sets < 1:
@@ -74,10 +79,14 @@ def place(  # noqa: PLR0913 - a launch has this many dimensions
         first_pair = index * pairs_per_set
         if units_per_pair_set == 1:
             role = Role.BOTH if geometry.same_sm else Role.PRODUCER
-            entries[order[index]] = (role, first_pair)
+            entries[order[index]] = (role, first_pair, 0)
         else:
-            entries[order[2 * index]] = (Role.PRODUCER, first_pair)
-            entries[order[2 * index + 1]] = (Role.CONSUMER, first_pair)
+            entries[order[2 * index]] = (Role.PRODUCER, first_pair, 0)
+            entries[order[2 * index + 1]] = (Role.CONSUMER, first_pair, 0)
+        # The first two of all pairs come first, so that neighbours stay neighbours.
+        for consumer in range(1, consumers):
+            unit = order[(1 + consumer) * sets + index]
+            entries[unit] = (Role.CONSUMER, first_pair, consumer)
     return Placement(
         entries=entries,
         pairs=sets * pairs_per_set,
@@ -105,14 +114,17 @@ def _order(
 def misplaced(geometry: Geometry, pair_sms: np.ndarray[Any, np.dtype[np.uint32]]) -> list[str]:
     """What the kernel reported of its SMs that contradicts the variant's place; empty if nothing.
 
-    `pair_sms` has one row a pair: the producer's SM and the consumer's.
+    `pair_sms` has one row a pair: the producer's SM and that of each consumer, all to be different
+    where the variant does not put them into one place.
     """
     if geometry.in_one_cta or geometry.reads_back:
         return []
-    same = pair_sms[:, 0] == pair_sms[:, 1]
+    ordered = np.sort(pair_sms, axis=1)
+    same = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
     wrong = np.flatnonzero(~same if geometry.same_sm else same)
-    wanted = "one SM" if geometry.same_sm else "two SMs"
+    count = pair_sms.shape[1]
+    wanted = "one SM" if geometry.same_sm else f"{_COUNTS.get(count, count)} SMs"
     return [
-        f"pair {pair} was to be on {wanted} and ran on {pair_sms[pair, 0]} and {pair_sms[pair, 1]}"
+        f"pair {pair} was to be on {wanted} and ran on {' and '.join(map(str, pair_sms[pair]))}"
         for pair in wrong
     ]

@@ -43,6 +43,7 @@ def launch_record(
         knobs=knobs.to_json(),
         planned=planned,
         observations=int(counters["observations"]),
+        hand_overs=int(counters["hand_overs"]),
         stale_tiles=int(counters["stale_tiles"]),
         stale_words=int(counters["stale_words"]),
         ahead_words=int(counters["ahead_words"]),
@@ -110,6 +111,7 @@ def fault_of(raw: Answered) -> dict[str, Any] | None:
             seen=int(entry["seen"]),
             sm=int(entry["sm"]),
             waited_ns=int(entry["waited_ns"]),
+            consumer=int(entry["consumer"]),
         )
     )
 

@@ -17,7 +17,7 @@ from sbo_verify.device.geometry import FEWEST_THREADS, SM_THREADS, THREADS, Geom
 from sbo_verify.device.gpu import Gpu
 from sbo_verify.device.micro_kernel import TILE_POOL_BYTES, Arena, MicroKernel, Shot
 from sbo_verify.harness.environments import Environment, choose, kept
-from sbo_verify.harness.knobs import KnobError, Knobs, generator
+from sbo_verify.harness.knobs import NO_CONSUMER, KnobError, Knobs, generator
 from sbo_verify.harness.placement import Placement, misplaced, place
 from sbo_verify.harness.results import launch_record
 from sbo_verify.protocol import Protocol, Row
@@ -106,7 +106,7 @@ class Bench:
         return launch_record(
             raw,
             knobs=knobs,
-            planned=placement.pairs * knobs.rounds,
+            planned=placement.pairs * knobs.rounds * knobs.consumers,
             misplaced=bool(misplaced(kernel.geometry, raw.pair_sms)),
             name={
                 "row": row.name,
@@ -123,6 +123,7 @@ class Bench:
         kernel = self.kernel(row)
         knobs = fit(drawn, kernel.geometry, fixed)
         refuse_plant(row, knobs)
+        refuse_absent(row, knobs)
         placement = self._place(kernel, knobs, rng)
         return kernel, fit_ring(knobs, placement.pairs, kernel.geometry, fixed), placement
 
@@ -163,6 +164,7 @@ class Bench:
             noise_share=knobs.noise_share,
             rng=rng,
             spread=knobs.spread,
+            consumers=knobs.consumers,
         )
 
 
@@ -180,7 +182,7 @@ def until_done(
         done = launch(index)
         yield done
         used += done.elapsed_seconds
-        seen += done.observations
+        seen += done.tiles
         sightings += done.stale_tiles > 0
         index += 1
         if done.fault is not None or 0 < until_stale <= sightings:
@@ -218,7 +220,16 @@ def fit(knobs: Knobs, geometry: Geometry, fixed: Collection[str] = ()) -> Knobs:
     if "rounds" not in fixed:
         rounds = min(rounds, _most_rounds(geometry, rounds))
     geometry.check_threads(threads, ctas)
-    return replace(knobs, threads=threads, ctas_per_sm=ctas, tile_bytes=tile_bytes, rounds=rounds)
+    consumers = knobs.consumers if geometry.on_two_sms or "consumers" in fixed else 1
+    geometry.check_consumers(consumers)
+    return replace(
+        knobs,
+        threads=threads,
+        ctas_per_sm=ctas,
+        tile_bytes=tile_bytes,
+        rounds=rounds,
+        consumers=consumers,
+    )
 
 
 def _most_rounds(geometry: Geometry, drawn: int) -> int:
@@ -264,6 +275,17 @@ def refuse_plant(row: Row, knobs: Knobs) -> None:
         raise KnobError(message)
 
 
+def refuse_absent(row: Row, knobs: Knobs) -> None:
+    """Raise `KnobError` where the consumer that is not to come is none of the launch's."""
+    known = 0 if geometry_of(row).reads_back else knobs.consumers
+    if knobs.absent_consumer >= known:
+        message = (
+            f"knob absent_consumer is {knobs.absent_consumer}; for {row.name} with "
+            f"{knobs.consumers} consumer(s) allowed is {NO_CONSUMER} to {known - 1}"
+        )
+        raise KnobError(message)
+
+
 def _room(geometry: Geometry, ctas_per_sm: int) -> int:
     return DRAWN_SHARED_BYTES // (geometry.buffers() * ctas_per_sm)
 
@@ -278,6 +300,7 @@ def refuse_unfit(row: Row, fixed: dict[str, str]) -> None:
     fitted = fit(knobs, geometry, set(fixed))
     geometry.check_ctas(fitted.ctas_per_sm)
     refuse_plant(row, knobs)
+    refuse_absent(row, fitted)
     fit_ring(fitted, 1, geometry, set(fixed))
     geometry.dynamic_shared(fitted.tile_bytes, fitted.ctas_per_sm, STATIC_SHARED_BYTES)
 
@@ -306,6 +329,7 @@ def _shot(knobs: Knobs, placement: Placement, device_seed: int) -> Shot:
             "delay_after_poll_cycles": knobs.delay_after_poll_cycles,
             "withheld_round": knobs.withheld_round,
             "doubled_round": knobs.doubled_round,
+            "absent_consumer": knobs.absent_consumer,
             "in_flight": knobs.in_flight,
             "warp_skew_cycles": knobs.warp_skew_cycles,
             "plant_one_in": knobs.plant_one_in,
@@ -313,4 +337,5 @@ def _shot(knobs: Knobs, placement: Placement, device_seed: int) -> Shot:
             "seed": device_seed,
         },
         limit_seconds=max(HANG_FLOOR_SECONDS, HANG_FACTOR * knobs.timeout_ms * 1e-3),
+        consumers=knobs.consumers,
     )

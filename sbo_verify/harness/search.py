@@ -31,7 +31,7 @@ EVIDENCE = 6
 # Knobs that a step may draw anew; the others say how a launch is run, or inject faults.
 CHANGED = (
     *("noise", "noise_share", "noise_bytes", "tile_bytes", "ring", "threads", "ctas_per_sm"),
-    *("spread", "in_flight", "prime_l1", "read_order", "producer_skew_cycles"),
+    *("spread", "consumers", "in_flight", "prime_l1", "read_order", "producer_skew_cycles"),
     *("consumer_skew_cycles", "warp_skew_cycles", "delay_before_publish_cycles"),
     *("delay_after_poll_cycles",),
 )

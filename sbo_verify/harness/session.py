@@ -305,7 +305,7 @@ def stress_row(  # noqa: PLR0913 - the parts of a row's stress
         run.append(launch)
         launches.append(launch)
         on_launch(launch)
-        if 0 < enough <= sum(each.observations for each in launches):
+        if 0 < enough <= sum(each.tiles for each in launches):
             return launches
 
 

@@ -49,13 +49,15 @@ class UnknownFaultError(ValueError):
 class Tally:
     """Sums over the launches of one row.
 
-    `word` is the silicon level's answer; `counted` what the counts alone would say, None where
+    `tiles` are hand-overs: `observations`, unless several consumers observed one. `word` is the
+    silicon level's answer; `counted` what the counts alone would say, None where
     they do not add up and so say nothing. `seconds_to_first_stale` is the GPU time of all launches
     up to and with the first that saw a stale tile. `notes` name every fault and every doubt.
     """
 
     stale: int
     observations: int
+    tiles: int
     elapsed_seconds: float
     seconds_to_first_stale: float | None
     word: SiliconVerdict
@@ -64,10 +66,15 @@ class Tally:
 
     @property
     def bound(self) -> float | None:
-        """One-sided 95 % upper bound of the stale rate; None without trustworthy observations."""
-        if self.counted is None or self.observations == 0:
+        """One-sided 95 % upper bound of the stale rate; None without trustworthy observations.
+
+        Of hand-overs, not of observations: consumers that read one tile after one signal do not
+        see it independently. Each stale observation counts as a stale tile of its own, which they
+        are at most, so that the bound holds for tiles that are stale to some consumer.
+        """
+        if self.counted is None or self.tiles == 0:
             return None
-        return upper_bound(self.stale, self.observations)
+        return upper_bound(min(self.stale, self.tiles), self.tiles)
 
     @property
     def rounds_per_second(self) -> float:
@@ -92,7 +99,10 @@ def tally(launches: Sequence[Launch]) -> Tally:
         if launch.fault is not None:
             earned.add(_word(launch.fault["what"]))
             whose = "slot" if isinstance(launch, LiveLaunch) else "pair"
-            notes.append(f"launch {launch.index}: {_tell(Fault(**launch.fault), whose)}")
+            told = _tell(Fault(**launch.fault), whose)
+            if _readers(launch) > 1:
+                told = f"{told} (consumer {launch.fault.get('consumer', 0)} of the pair)"
+            notes.append(f"launch {launch.index}: {told}")
         if launch.overshoots > 0:
             earned.add(SiliconVerdict.OVERSHOT)
             notes.append(f"launch {launch.index}: the signal overshot {launch.overshoots:,} times")
@@ -110,6 +120,7 @@ def tally(launches: Sequence[Launch]) -> Tally:
     return Tally(
         stale=stale,
         observations=observations,
+        tiles=sum(launch.tiles for launch in launches),
         elapsed_seconds=elapsed_seconds,
         seconds_to_first_stale=first,
         word=word or counted or SiliconVerdict.UNRELIABLE,
@@ -134,6 +145,14 @@ def _tell(fault: Fault, whose: str) -> str:
     )
 
 
+def _readers(launch: Launch) -> int:
+    """Consumers of a tile; 0 where they cannot be known, as of a sum, which had several numbers."""
+    if isinstance(launch, LiveLaunch):
+        return 1
+    readers = launch.knobs.get("consumers", 1)
+    return readers if isinstance(readers, int) else 0
+
+
 def _doubts(launch: Launch) -> list[str]:
     """Why the counts of a launch cannot be trusted; empty when they add up."""
     doubts: list[str] = []
@@ -145,6 +164,13 @@ def _doubts(launch: Launch) -> list[str]:
     )
     if unbalanced is not None:
         doubts.append(unbalanced)
+    readers = _readers(launch)
+    counted = launch.hand_overs and readers and launch.fault is None
+    if counted and launch.observations != readers * launch.hand_overs:
+        doubts.append(
+            f"{launch.observations:,} observations of {launch.hand_overs:,} hand-overs, each with "
+            f"{readers} consumer(s)"
+        )
     if launch.ahead_words > 0 and not isinstance(launch, LiveLaunch):
         doubts.append(f"{launch.ahead_words:,} words were newer than their round: a harness fault")
     if isinstance(launch, LiveLaunch):

@@ -349,7 +349,10 @@ def _tile_bytes(launch: Launch) -> int | None:
 
 def _cells(data: dict[str, int]) -> list[str]:
     # A record may say more of a witness than every kernel's does.
-    witness = Witness(**{name: data[name] for name in Witness.__dataclass_fields__})
+    known = [name for name in Witness.__dataclass_fields__ if name in data]
+    witness = Witness(**{name: data[name] for name in known})
+    # Of several consumers of a pair, the first is the one that is not numbered.
+    which = f", its consumer {witness.consumer}" if witness.consumer else ""
     return [
         str(witness.round),
         str(witness.pair),
@@ -358,7 +361,7 @@ def _cells(data: dict[str, int]) -> list[str]:
         str(witness.expected),
         str(witness.seen),
         str(witness.signal),
-        f"{_sm(witness.producer_sm, 'unknown')} to {_sm(witness.consumer_sm, 'the host')}",
+        f"{_sm(witness.producer_sm, 'unknown')} to {_sm(witness.consumer_sm, 'the host')}{which}",
         f"{witness.cycles_since_signal:,}",
     ]
 
