@@ -11,7 +11,7 @@ from typing import Any
 import click
 import yaml
 
-from sbo_verify.cli.commands import app
+from sbo_verify.cli.app import app
 
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # What ends one command: a pipe, a redirection, another command, a comment.
@@ -72,7 +72,7 @@ def of_the_program(words: list[str]) -> list[str] | None:
 def complaint(arguments: list[str]) -> str:
     """Why `sbo-verify` would refuse these words before it looks at their values; else empty."""
     given = [word for word in arguments if word not in PLACEHOLDERS]
-    group: click.Group = app
+    group: click.Group = app.loaded()
     while given and isinstance(group.commands.get(given[0]), click.Group):
         group = group.commands[given.pop(0)]  # type: ignore[assignment]
     if not given or given[0].startswith("-"):

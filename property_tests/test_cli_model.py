@@ -16,7 +16,7 @@ import pytest
 from documented_commands import commands
 
 from sbo_verify.cli import main, model_commands
-from sbo_verify.cli.commands import app
+from sbo_verify.cli.app import app
 from sbo_verify.device.build import build
 from sbo_verify.model import Budget, LitmusAnswer, Liveness, judge_litmus
 from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
@@ -213,7 +213,7 @@ def leaves(group: click.Group, before: str = "") -> dict[str, click.Command]:
     return found
 
 
-COMMANDS = leaves(app)
+COMMANDS = leaves(app.loaded())
 
 
 def examples(name: str, told: str) -> list[str]:

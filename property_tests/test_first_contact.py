@@ -21,7 +21,8 @@ from rich.console import Console
 from snapshots import pinned
 
 from sbo_verify.api import open_run
-from sbo_verify.cli import commands, main
+from sbo_verify.cli import main
+from sbo_verify.cli.app import app
 from sbo_verify.cli.first_contact import LEVELS, closing_lines, print_doctor
 from sbo_verify.cli.options import complete_variants
 from sbo_verify.cli.tables import print_catalogue
@@ -185,9 +186,9 @@ def test_a_shell_is_told_how_to_complete_and_what(
 ) -> None:
     kind = get_completion_class(shell)
     assert kind is not None
-    completion = kind(commands.app, {}, "sbo-verify", "_SBO_VERIFY_COMPLETE")
+    completion = kind(app, {}, "sbo-verify", "_SBO_VERIFY_COMPLETE")
     assert f"_SBO_VERIFY_COMPLETE={shell}_complete" in completion.source()
-    assert f"{shell}_source" in (commands.app.help or "")
+    assert f"{shell}_source" in (app.help or "")
     names = [row.name for row in SIGNAL_PUBLISH if row.name.startswith("read_wait")]
     for words, place, wanted in (
         ("sbo-verify explain read_wait", 2, names),
@@ -224,7 +225,7 @@ def test_bash_completes_a_variant(tmp_path: Path) -> None:
 
 
 def test_a_list_of_variants_is_completed_at_its_end() -> None:
-    context, parameter = commands.app.make_context("x", ["list"]), commands.app.params[0]
+    context, parameter = app.make_context("x", ["list"]), app.params[0]
     assert complete_variants(context, parameter, f"no*,{SOUND[:-2]}") == [f"no*,{SOUND}"]
     assert complete_variants(context, parameter, "hope") == []
 

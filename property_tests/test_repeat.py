@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from written_runs import fault, launch, settings
 
-from sbo_verify.cli.commands import app
+from sbo_verify.cli.app import app
 from sbo_verify.record import GEMM
 from sbo_verify.repeat import repeat_command
 
@@ -76,4 +76,4 @@ def test_what_the_run_was_started_with_is_kept(
     program, *words = shlex.split(found)
     if program == "sbo-verify":
         name, *rest = words
-        app.commands[name].make_context(name, rest)
+        app.loaded().commands[name].make_context(name, rest)

@@ -138,7 +138,8 @@ def test_a_fact_that_is_dropped_is_noticed(name: str) -> None:
     blank: dict[type, Any] = {str: "", list: [], bool: False}
     for page, facts in zip(*every_field(), strict=True):
         had = getattr(page, name)
-        less = replace(page, **{name: blank.get(type(had))})
+        changes: dict[str, Any] = {name: blank.get(type(had))}
+        less = replace(page, **changes)
         if had and unsaid(facts, "\n\n".join(details_text(less))):
             return
     pytest.fail(f"nothing of `{name}` is looked for")

@@ -30,6 +30,7 @@ from tried import (
 )
 
 from sbo_verify import cli
+from sbo_verify.device import gpu_errors
 from sbo_verify.harness.judgement import INTERRUPTED
 from sbo_verify.store import RAW_FILE, Run, runs_below
 
@@ -304,7 +305,7 @@ def test_a_process_with_a_launch_that_hangs_frees_nothing_at_its_end(
         raise ProcessEnded(code)
 
     monkeypatch.setattr(cli, "main", lambda: UNKNOWN)
-    monkeypatch.setattr(cli, "launch_hangs", lambda: hangs)
+    monkeypatch.setattr(gpu_errors, "launch_hangs", lambda: hangs)
     monkeypatch.setattr(os, "_exit", ended)
     with pytest.raises(end) as caught:
         cli.program()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sbo_verify.cli.app import COMMANDS
 from sbo_verify.protocol import Row
 from sbo_verify.protocols import PROTOCOLS
 from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
@@ -130,6 +131,10 @@ def test_every_module_is_used() -> None:
     }
     tests = {name for name in texts if name.split(".")[-1].startswith(("test_", "conftest"))}
     started = {"sbo_verify.__main__", "sbo_verify.pytest_plugin"}
+    # Imported when its command is asked for.
+    started |= {
+        f"sbo_verify.cli.{name}" for command in COMMANDS.values() for name in command.modules
+    }
     assert unused_modules(texts, {*tests, *started}) == []
 
 

@@ -1,4 +1,4 @@
-"""The command line of `sbo-verify`; the commands stand in `commands` and `model_commands`.
+"""The command line of `sbo-verify`; the list of its commands stands in `app`.
 
 Exit codes: 0 pass, 1 fail, 2 unknown (did not run, canary unseen, time-out, interrupted), 254 wrong
 usage, 255 internal error.
@@ -13,74 +13,9 @@ from collections.abc import Sequence
 
 import click
 
-from sbo_verify.cli import gemm_commands as _gemm_commands  # noqa: F401 - adds its commands
-from sbo_verify.cli import inspect_command as _inspect_command  # noqa: F401 - adds its command
-from sbo_verify.cli import model_commands as _model_commands  # noqa: F401 - adds its commands
-from sbo_verify.cli import numerics_command as _numerics_command  # noqa: F401 - adds its command
-from sbo_verify.cli import overlap_command as _overlap_command  # noqa: F401 - adds its command
-from sbo_verify.cli import power_commands as _power_commands  # noqa: F401 - adds its commands
-from sbo_verify.cli import report_commands as _report_commands  # noqa: F401 - adds its commands
-from sbo_verify.cli import rule_command as _rule_command  # noqa: F401 - adds its command
-from sbo_verify.cli import soak_commands as _soak_commands  # noqa: F401 - adds its commands
-from sbo_verify.cli import toolchain_commands as _toolchain_commands  # noqa: F401 - adds its command
-from sbo_verify.cli.commands import app
-from sbo_verify.compiled.nvdisasm import DisassemblerError
-from sbo_verify.device.build import BuildError, CacheError
-from sbo_verify.device.driver import DriverError
-from sbo_verify.device.geometry import GeometryError
-from sbo_verify.device.gpu import NoGpuError
-from sbo_verify.device.gpu_errors import launch_hangs, named
-from sbo_verify.device.host_reader import WeakHostError
-from sbo_verify.device.kernel_timer import TimingError
-from sbo_verify.device.micro_kernel import ArenaError, GpuLostError, GpuMemoryError
-from sbo_verify.device.nvrtc import ToolchainError
-from sbo_verify.device.ptxas import PtxasError
-from sbo_verify.gemm import GemmArgumentError
-from sbo_verify.harness.beside import BesideError
-from sbo_verify.harness.judgement import JudgementError
-from sbo_verify.harness.knobs import KnobError
-from sbo_verify.harness.lease import LeaseError
-from sbo_verify.harness.overlap_benchmark import OverlapError
-from sbo_verify.harness.placement import PlacementError
-from sbo_verify.harness.producers import ProducerError
-from sbo_verify.harness.summing import SumError
+from sbo_verify.cli.app import app
 from sbo_verify.harness.termination import endings_as_interrupts
-from sbo_verify.harness.toolchains import MatrixError
-from sbo_verify.model import LitmusError
-from sbo_verify.protocol import RefusedVariantError, UnknownNameError
-from sbo_verify.store import DiskError, StoreError
 from sbo_verify.verdict import ExitCode
-
-CODES: dict[type[Exception], ExitCode] = {
-    UnknownNameError: ExitCode.USAGE,
-    RefusedVariantError: ExitCode.USAGE,
-    KnobError: ExitCode.USAGE,
-    GeometryError: ExitCode.USAGE,
-    ArenaError: ExitCode.USAGE,
-    PlacementError: ExitCode.USAGE,
-    OverlapError: ExitCode.FAIL,
-    ProducerError: ExitCode.USAGE,
-    DiskError: ExitCode.UNKNOWN,
-    StoreError: ExitCode.USAGE,
-    BesideError: ExitCode.USAGE,
-    SumError: ExitCode.USAGE,
-    JudgementError: ExitCode.USAGE,
-    CacheError: ExitCode.USAGE,
-    GemmArgumentError: ExitCode.USAGE,
-    NoGpuError: ExitCode.UNKNOWN,
-    WeakHostError: ExitCode.UNKNOWN,
-    TimingError: ExitCode.UNKNOWN,
-    ToolchainError: ExitCode.UNKNOWN,
-    PtxasError: ExitCode.UNKNOWN,
-    DisassemblerError: ExitCode.UNKNOWN,
-    MatrixError: ExitCode.USAGE,
-    GpuLostError: ExitCode.UNKNOWN,
-    GpuMemoryError: ExitCode.UNKNOWN,
-    LeaseError: ExitCode.UNKNOWN,
-    DriverError: ExitCode.UNKNOWN,
-    LitmusError: ExitCode.USAGE,
-    BuildError: ExitCode.FAIL,
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail_of(error: Exception) -> int:
+    from sbo_verify.cli.exit_codes import CODES  # noqa: PLC0415 - every part of the project
+    from sbo_verify.device.gpu_errors import named  # noqa: PLC0415 - the GPU's part
+
     for kind, code in CODES.items():
         if isinstance(error, kind):
             return _complain(str(error), code)
@@ -117,10 +55,11 @@ def program() -> None:
     """The program: `main`, and the end of the process.
 
     Where a launch cannot be ended the process ends at once: whoever frees the GPU's memory waits
-    for that launch, for ever.
+    for that launch, for ever. Where no command needed the GPU's part, it was not imported.
     """
     code = main()
-    if launch_hangs():
+    launches = sys.modules.get("sbo_verify.device.gpu_errors")
+    if launches is not None and launches.launch_hangs():
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

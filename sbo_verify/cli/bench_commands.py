@@ -11,7 +11,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from sbo_verify.cli.commands import app
+from sbo_verify.cli.app import app
 from sbo_verify.cli.options import SEED, as_json, gpu_option, protocol_option
 from sbo_verify.cli.tables import print_benchmark
 from sbo_verify.device.gpu import open_gpu

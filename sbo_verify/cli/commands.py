@@ -1,4 +1,4 @@
-"""The commands: what each takes, does and prints. Errors are turned into exit codes by `main`."""
+"""The first commands: what each takes, does and prints. `main` turns errors into exit codes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from sbo_verify import __version__
+from sbo_verify.cli.app import app
 from sbo_verify.cli.examination import examine_variants
 from sbo_verify.cli.first_contact import print_doctor
 from sbo_verify.cli.options import (
@@ -39,29 +39,6 @@ from sbo_verify.protocol import Row
 from sbo_verify.protocols import protocol_named
 from sbo_verify.record import Launch
 from sbo_verify.verdict import ExitCode
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__)
-def app() -> None:
-    """Can a consumer see the signal at its threshold and still read a stale tile?
-
-    Every way to write the hand-off is a variant. `run` examines all of them on every level that
-    this machine has, and writes a report:
-
-    \b
-      sbo-verify run                          everything that can run here
-      sbo-verify run --variants 'read_wait*'  only some variants
-      sbo-verify list                         the variants, with verdict, reason and source
-      sbo-verify doctor                       what can run here, and what to install
-      sbo-verify report runs/signal_publish/RUN --format markdown
-
-    Completion: eval "$(_SBO_VERIFY_COMPLETE=bash_source sbo-verify)" in ~/.bashrc, zsh_source in
-    ~/.zshrc; for fish, _SBO_VERIFY_COMPLETE=fish_source sbo-verify | source in its configuration.
-
-    Exit codes: 0 pass, 1 fail, 2 unknown (did not run, canary unseen, time-out, interrupted), 254
-    wrong usage, 255 internal error.
-    """  # noqa: D301 - click keeps the lines behind a backspace
 
 
 @app.command("run")

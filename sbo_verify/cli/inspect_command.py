@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from sbo_verify import __version__
-from sbo_verify.cli.commands import app
+from sbo_verify.cli.app import app
 from sbo_verify.cli.options import as_json
 from sbo_verify.cli.rule_pages import page_command
 from sbo_verify.compiled.containers import is_container

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from sbo_verify.cli.commands import app
+from sbo_verify.cli.app import app
 from sbo_verify.cli.examination import findings_of
 from sbo_verify.cli.options import SECONDS, as_json, complete_variants, protocol_option
 from sbo_verify.cli.rule_pages import page_command

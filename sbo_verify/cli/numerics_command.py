@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from sbo_verify.cli.commands import app
+from sbo_verify.cli.app import app
 from sbo_verify.cli.gemm_commands import sizes_of
 from sbo_verify.cli.options import as_json, gpu_option, parse_names
 from sbo_verify.device.gpu import open_gpu

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.markdown import Markdown
 
-from sbo_verify.cli.commands import app
+from sbo_verify.cli.app import app
 from sbo_verify.cli.options import SECONDS, SEED, as_json, gpu_option, parse_names, protocol_option
 from sbo_verify.device.gpu import open_gpu
 from sbo_verify.harness.environments import kept

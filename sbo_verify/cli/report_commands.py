@@ -11,7 +11,7 @@ from rich.console import Console
 
 from sbo_verify.api.comparing import compare
 from sbo_verify.api.reading import beside_of
-from sbo_verify.cli.commands import app
+from sbo_verify.cli.app import app
 from sbo_verify.cli.examination import findings_of, print_findings
 from sbo_verify.harness.comparison import LEVEL
 from sbo_verify.report.comparison import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from sbo_verify.cli.commands import app
+from sbo_verify.cli.app import app
 from sbo_verify.cli.rule_pages import DOCUMENTS, page
 from sbo_verify.verdict import ExitCode
 

@@ -12,7 +12,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from sbo_verify.cli.commands import app
+from sbo_verify.cli.app import app
 from sbo_verify.cli.examination import findings_of, print_findings
 from sbo_verify.cli.options import (
     DEFAULT_OUT,

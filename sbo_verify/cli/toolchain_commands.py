@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from sbo_verify.cli.commands import app
+from sbo_verify.cli.app import app
 from sbo_verify.cli.options import as_json, parse_names, protocol_option
 from sbo_verify.device.ptxas import Ptxas, PtxasError, find_ptxas, install, pip_command
 from sbo_verify.harness.session import choose_rows
