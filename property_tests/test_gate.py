@@ -188,6 +188,7 @@ def test_rows_with_more_than_a_share_take_long() -> None:
     long = [row.name for row in SIGNAL_PUBLISH if takes_long(row)]
     assert "full_wait-release_by_cluster_peer" in long
     assert "poll_one_thread-reads_alone" in long
+    assert "full_wait-release_sys" in long
     assert SOUND not in long
     assert CANARY not in long
 

@@ -31,6 +31,7 @@ from sbo_verify.harness.session import (
     stress_row,
 )
 from sbo_verify.protocol import Row
+from sbo_verify.protocols.signal_publish.sites import SignalScope
 from sbo_verify.record import MICRO, Launch, RowVerdict
 from sbo_verify.store import Run
 
@@ -41,11 +42,12 @@ BOUND = 1e-8
 # Launches that must see a mutant: a run that is repeated then sees it with 1 - e^-3, 95 %.
 SIGHTINGS = 3
 # Shares of the time: sound rows earn their bound, and have more of it where they are slow, one
-# cluster having two SMs, or one thread reading a tile alone; mutants mostly end at their third
-# sighting, and others that are broken are only reported.
+# cluster having two SMs, one thread reading a tile alone, or a release including the host; mutants
+# mostly end at their third sighting, and others that are broken are only reported.
 SOUND_SHARE = 1.0
 CLUSTER_FACTOR = 5.0
 LONE_READER_FACTOR = 2.0
+SYSTEM_SCOPE_FACTOR = 1.5
 CANARY_SHARE = 0.1
 BROKEN_SHARE = 0.3
 # How much longer than its share a canary may stay unseen before the gate says unknown, and what a
@@ -62,8 +64,10 @@ def share_of(row: Row) -> float:
         geometry = geometry_of(row)
         if geometry.cluster > 1:
             return SOUND_SHARE * CLUSTER_FACTOR
-        alone = geometry.reads_alone and not geometry.reads_back
-        return SOUND_SHARE * (LONE_READER_FACTOR if alone else 1.0)
+        if geometry.reads_alone and not geometry.reads_back:
+            return SOUND_SHARE * LONE_READER_FACTOR
+        to_system = row.variant.choices()["publish_scope"] is SignalScope.SYS
+        return SOUND_SHARE * (SYSTEM_SCOPE_FACTOR if to_system else 1.0)
     return CANARY_SHARE if row.canary else BROKEN_SHARE
 
 
