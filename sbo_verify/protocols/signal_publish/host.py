@@ -53,8 +53,8 @@ TO_HOST = PUBLISHED.with_choices(
 GENERIC = TO_HOST.with_choices(store=Store.GENERIC, source_fence=SourceFence.NONE, drain=Drain.NONE)
 GPU = SignalScope.GPU
 
-# Canaries are the two that an H200 has shown in most of their launches; each is one race in which
-# nothing orders the tile before the signal.
+# The canary was stale under both seeds tried on an H200, in 5 of 10 drawn launches. A signal before
+# its store is none: it was in 1 of 10.
 ROWS: tuple[Row, ...] = (
     row(
         "host-full_wait-red_release_sys",
@@ -212,7 +212,6 @@ ROWS: tuple[Row, ...] = (
         BROKEN,
         "the signal is sent before the tile is stored",
         SYNCHRONIZES,
-        canary=True,
     ),
 )
 
