@@ -19,6 +19,7 @@ from sbo_verify.harness.planted import exact_rate, plant
 from sbo_verify.harness.power import (
     Sightings,
     by_source,
+    consumers_sentence,
     gate_told,
     pooled,
     power_of,
@@ -332,3 +333,19 @@ def test_the_binomial_test_doubts_what_chance_does_not_explain() -> None:
     assert binomial_test(30, 100, 0.632) < 1e-9
     with pytest.raises(ValueError, match=r"3 of 2 at probability 0\.5 cannot be"):
         binomial_test(3, 2, 0.5)
+
+
+def test_what_several_consumers_observe_of_one_tile_is_one_hand_over() -> None:
+    knobs = {"tile_bytes": 4096, "consumers": 3}
+    made = launch(SOUND, observations=3_000, hand_overs=1_000, knobs=knobs)
+    one = launch(SOUND, observations=3_000)
+    verdicts = [verdict(SOUND, 0, 3_000)]
+    assert consumers_sentence(verdicts, [made]) == (
+        "several consumers read the same tile: 3,000 observations were of 1,000 hand-overs, and "
+        "bounds are those of hand-overs"
+    )
+    assert consumers_sentence(verdicts, [one]) is None
+    assert power_of(verdicts, [made], []).observations == 1_000
+    assert power_of(verdicts, [made], []).rate == power_of([verdict(SOUND, 0, 1_000)], [], []).rate
+    (pool,) = pooled(verdicts, {SOUND: [("site", ["WORD"])]}, [made])
+    assert pool.bound == upper_bound(0, 1_000)

@@ -60,6 +60,8 @@ def power_of(
 
     A mutant that this run is the first to kill is killable from now on.
     """
+    made = list(launches)
+    tiles = hand_overs(verdicts, made)
     mutants = [
         each
         for each in verdicts
@@ -70,21 +72,42 @@ def power_of(
         for each in verdicts
         if each.expected == _SOUND and each.silicon == SiliconVerdict.NEVER.value
     ]
-    weakest = min(quiet, key=lambda each: each.observations, default=None)
+    weakest = min(quiet, key=lambda each: tiles[each.row], default=None)
     counts: dict[str, int] = {}
-    for launch in launches:
-        made = launch.launches if isinstance(launch, LaunchSum) else 1
-        counts[launch.row] = counts.get(launch.row, 0) + made
+    for launch in made:
+        number = launch.launches if isinstance(launch, LaunchSum) else 1
+        counts[launch.row] = counts.get(launch.row, 0) + number
     tries = 0 if weakest is None else min(counts.get(each.row, 0) for each in quiet)
     return Power(
         killed=sum(each.stale > 0 for each in mutants),
         killable=len(mutants),
         missed=[each.row for each in mutants if each.stale == 0],
         row="" if weakest is None else weakest.row,
-        observations=0 if weakest is None else weakest.observations,
+        observations=0 if weakest is None else tiles[weakest.row],
         launches=tries,
-        rate=None if weakest is None else upper_bound(0, weakest.observations, 1.0 - MISSED),
+        rate=None if weakest is None else upper_bound(0, tiles[weakest.row], 1.0 - MISSED),
         share=upper_bound(0, tries, 1.0 - MISSED) if tries else None,
+    )
+
+
+def hand_overs(verdicts: Sequence[RowVerdict], launches: Iterable[Launch]) -> dict[str, int]:
+    """The hand-overs of each row: its observations, less those of a tile by further consumers."""
+    further: dict[str, int] = {}
+    for launch in launches:
+        more = launch.observations - launch.tiles
+        further[launch.row] = further.get(launch.row, 0) + more
+    return {each.row: each.observations - further.get(each.row, 0) for each in verdicts}
+
+
+def consumers_sentence(verdicts: Sequence[RowVerdict], launches: Iterable[Launch]) -> str | None:
+    """How many hand-overs a run's observations are of; None where each is of another."""
+    observations = sum(each.observations for each in verdicts)
+    tiles = sum(hand_overs(verdicts, launches).values())
+    if tiles == observations:
+        return None
+    return (
+        f"several consumers read the same tile: {observations:,} observations were of {tiles:,} "
+        "hand-overs, and bounds are those of hand-overs"
     )
 
 
@@ -150,10 +173,14 @@ def told(
 ) -> list[str]:
     """The power of a run in words, and whose stress the wanted bound ended.
 
-    Nothing of runs that do not say which mutants were killable, or what bound was wanted.
+    Nothing of runs that do not say which mutants were killable, or what bound was wanted, and in
+    which each tile had one consumer.
     """
-    power = power_of(verdicts, launches, settings.killable) if settings.killable else None
+    made = list(launches)
+    power = power_of(verdicts, made, settings.killable) if settings.killable else None
+    several = consumers_sentence(verdicts, made)
     return [
+        *([several] if several else []),
         *(sentences(power) if power else []),
         *([reach_sentence(reach(verdicts, settings.bound))] if settings.bound else []),
     ]
@@ -174,7 +201,7 @@ def gate_told(
     return [
         *told(settings, verdicts, made),
         *([source_sentence(sources)] if sources else []),
-        *(pool_sentence(each) for each in pooled(verdicts, words) if len(each.rows) > 1),
+        *(pool_sentence(each) for each in pooled(verdicts, words, made) if len(each.rows) > 1),
     ]
 
 
@@ -245,13 +272,17 @@ class Skeleton:
 
 
 def pooled(
-    verdicts: Sequence[RowVerdict], words: Mapping[str, Sequence[tuple[str, Sequence[str]]]]
+    verdicts: Sequence[RowVerdict],
+    words: Mapping[str, Sequence[tuple[str, Sequence[str]]]],
+    launches: Iterable[Launch] = (),
 ) -> list[Skeleton]:
     """The bounds of machine code that several sound rows share, each of whom stayed Never.
 
     `words` maps a row to its ordering words by step. A bound of a skeleton speaks of that machine
-    code in the launches of all its rows, and of none of their sources.
+    code in the launches of all its rows, and of none of their sources. `launches` are those of the
+    verdicts, which say how many hand-overs were observed.
     """
+    tiles = hand_overs(verdicts, launches)
     groups: dict[str, list[RowVerdict]] = {}
     for each in verdicts:
         never = each.silicon == SiliconVerdict.NEVER.value
@@ -259,7 +290,7 @@ def pooled(
             groups.setdefault(repr(words[each.row]), []).append(each)
     made = []
     for group in groups.values():
-        observations = sum(each.observations for each in group)
+        observations = sum(tiles[each.row] for each in group)
         made.append(
             Skeleton(
                 rows=[each.row for each in group],
