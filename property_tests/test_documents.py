@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
 from documented_commands import (
     blocks,
     commands,
@@ -186,6 +187,20 @@ def test_what_the_cache_of_kernels_depends_on_is_in_its_key() -> None:
     for pattern in patterns:
         assert any(ROOT.glob(pattern)), f"{pattern} matches nothing"
     assert "nvidia-cuda-nvrtc==" in (ROOT / "pyproject.toml").read_text()
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=name)
+def test_a_workflow_may_write_only_where_it_uploads_and_keeps_no_credentials(path: Path) -> None:
+    """A pull request's own code runs in these jobs."""
+    workflow = yaml.safe_load(path.read_text())
+    assert workflow["permissions"] == {"contents": "read"}
+    for job in workflow["jobs"].values():
+        used = {step["uses"].partition("@")[0]: step for step in job["steps"] if "uses" in step}
+        assert used["actions/checkout"]["with"]["persist-credentials"] is False
+        granted = job.get("permissions", {"contents": "read"})
+        uploads = "github/codeql-action/upload-sarif" in used
+        assert ("security-events" in granted) == uploads
+        assert set(granted) <= {"contents", "security-events"}
 
 
 # ---- the checkers see -------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from rich import box
 from rich.console import Console
 from rich.padding import Padding
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from sbo_verify.report.figures import NO_FIGURE
@@ -77,7 +77,8 @@ def _opening(report: Outline, console: Console) -> None:
     _list(report.answer_by_joint, console)
     _list(report.how_sure, console)
     console.print()
-    grid = Table.grid(padding=(0, 2))
+    # Commit and command are to be copied: nothing of them is left out.
+    grid = Table.grid(Column(), Column(overflow="fold"), padding=(0, 2))
     for name, value in report.machine:
         grid.add_row(Text(name), Text(value))
     console.print(grid)
