@@ -24,6 +24,14 @@
 
   for (const head of all("th")) {
     if (!head.scope) found.push(`scope: ${told(head)} has none`);
+    if (!head.textContent.trim()) found.push("header: one of a table says nothing");
+  }
+  for (const caption of all("caption")) {
+    // One for those who listen is not to be seen, wherever it is put.
+    const box = caption.getBoundingClientRect();
+    const style = getComputedStyle(caption);
+    const shows = shown(caption) && style.overflow !== "hidden" && box.right > 0;
+    if (style.position === "absolute" && shows) found.push(`caption: ${told(caption)} lies over others`);
   }
   for (const svg of all("svg")) {
     if (svg.getAttribute("role") !== "img" || !svg.getAttribute("aria-label")) {

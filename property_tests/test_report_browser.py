@@ -278,6 +278,12 @@ GOOD = """<!DOCTYPE html><html lang="en"><title>t</title><body style="color:#000
         ("<h1>One</h1>", "", "headings: 0 of level 1"),
         (' lang="en"', "", "language"),
         (' scope="col"', "", "scope"),
+        ('<th scope="col">a</th>', '<th scope="col"></th>', "header: one of a table says nothing"),
+        (
+            "<table>",
+            '<table><caption style="position:absolute;left:9px">c</caption>',
+            "caption: caption",
+        ),
         (' aria-label="p"', "", "alternative"),
         ('<rect width="5" height="5"/>', "", "drawing: nothing of p"),
         ('width="5"', 'width="50"', "drawing: p is cut by 41"),
