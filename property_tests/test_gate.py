@@ -23,6 +23,7 @@ from sbo_verify.harness.gate import (
     PATIENCE,
     Gate,
     begun_early,
+    has_shown,
     launches_of,
     longest_seconds_for,
     observations_wanted,
@@ -200,6 +201,13 @@ def test_a_sound_row_ends_with_the_observations_that_its_bound_takes() -> None:
     assert upper_bound(0, needed) <= BOUND < upper_bound(0, needed - 1)
     seen = [launch(SOUND, observations=10**8), launch(CANARY, observations=10**8)]
     assert observations_wanted(sound, plan, seen) == needed - 10**8
+    # Consumers of one tile are one hand-over.
+    read_by_two = replace(seen[0], hand_overs=5 * 10**7)
+    assert observations_wanted(sound, plan, [read_by_two]) == needed - 5 * 10**7
+    assert not has_shown(
+        sound, plan, [replace(seen[0], observations=needed, hand_overs=needed - 1)]
+    )
+    assert has_shown(sound, plan, [replace(seen[0], observations=needed)])
     assert observations_wanted(canary, plan, seen) == 0
     assert observations_wanted(sound, replace(plan, bound=0.0), seen) == 0
     assert sightings_wanted(sound, MICRO) == 1

@@ -139,7 +139,7 @@ def begun_early(items: Sequence[T], is_long: Callable[[T], bool]) -> list[T]:
 def has_shown(row: Row, plan: Plan, launches: Sequence[Launch]) -> bool:
     """Whether these launches of a row show what they are to show, so that it needs no more time."""
     sightings = sum(each.stale_tiles > 0 for each in launches)
-    seen = sum(each.observations for each in launches)
+    seen = sum(each.tiles for each in launches)
     enough = enough_for(row, plan)
     return 0 < sightings_wanted(row, plan.kernel) <= sightings or 0 < enough <= seen
 
@@ -198,7 +198,7 @@ def sightings_wanted(row: Row, kernel: str) -> int:
 
 def observations_wanted(row: Row, plan: Plan, launches: Sequence[Launch]) -> int:
     """Hand-overs that a sound row still needs for the wanted bound; 0 where no count ends it."""
-    seen = sum(each.observations for each in launches if each.row == row.name)
+    seen = sum(each.tiles for each in launches if each.row == row.name)
     enough = enough_for(row, plan)
     return max(1, enough - seen) if enough else 0
 
