@@ -229,9 +229,14 @@ def _how_sure(findings: Findings) -> list[str]:
     lines = []
     sound = [each for each in findings.verdicts if each.joint == Joint.SOUND.value]
     if sound:
-        least = min(sound, key=lambda each: each.observations)
+        tiles = {each.row: each.observations for each in sound}
+        for launch in findings.launches:
+            if launch.row in tiles:
+                # What further consumers observe of a tile is no further hand-over.
+                tiles[launch.row] -= launch.observations - launch.tiles
+        least = min(sound, key=lambda each: tiles[each.row])
         lines.append(
-            f"Sound variants: {len(sound)}; no stale tile in at least {least.observations:,} "
+            f"Sound variants: {len(sound)}; no stale tile in at least {tiles[least.row]:,} "
             f"hand-overs of each, so that the rate is below {bound_text(least.bound)} (95 %, "
             "one-sided)"
         )
