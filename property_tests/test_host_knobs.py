@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from sbo_verify import api
 from sbo_verify.cli import main
 from sbo_verify.device.geometry import GeometryError
-from sbo_verify.device.host_launch import HOST_POOL_BYTES, RawHostLaunch
+from sbo_verify.device.host_launch import RawHostLaunch
 from sbo_verify.device.host_reader import HostFault, HostWitness, Seen, WeakHostError
 from sbo_verify.device.layout import COUNTERS, FAULT, FaultKind, Role
 from sbo_verify.device.micro_kernel import RawLaunch
+from sbo_verify.device.pinned_pool import PINNED_POOL_BYTES
 from sbo_verify.harness.host_bench import decide_host, places, shot_of
 from sbo_verify.harness.host_knobs import HostKnobs
 from sbo_verify.harness.host_results import host_record
@@ -42,7 +43,7 @@ UNKNOWN, USAGE = 2, 254
 def test_what_is_drawn_can_run_at_once(seed: int, row: object, sms: int) -> None:
     knobs = decide_host(generator(seed, "host", 0), row, sms, {})  # type: ignore[arg-type]
     assert knobs.producer_sms + knobs.noise_sms <= sms
-    assert knobs.pairs * knobs.ring * knobs.tile_bytes <= HOST_POOL_BYTES
+    assert knobs.pairs * knobs.ring * knobs.tile_bytes <= PINNED_POOL_BYTES
     assert knobs.in_flight <= knobs.ring
     assert HostKnobs.from_json(knobs.to_json()) == knobs
 

@@ -22,20 +22,16 @@ from sbo_verify.device.host_reader import (
 )
 from sbo_verify.device.micro_kernel import (
     ACKNOWLEDGE_STRIDE,
-    LAST_TAG,
     Arena,
-    ArenaError,
     MicroKernel,
     RawLaunch,
     Shot,
 )
 from sbo_verify.device.running import Running
 
-HOST_POOL_BYTES = 1 << 28
-
 
 class HostArena(Arena):
-    """An arena whose tiles lie in pinned memory of the host, of the write-back kind.
+    """An arena whose signals and acknowledgements lie in pinned memory of the host, too.
 
     Raises `WeakHostError` on a processor that may reorder loads.
     """
@@ -43,28 +39,8 @@ class HostArena(Arena):
     def __init__(self, gpu: Gpu) -> None:
         refuse_weak_host()
         super().__init__(gpu)
-        self._pool: Any = None
         self._words: Any = None
         self._word_bytes = 0
-
-    def tiles(self, size: int) -> int:
-        """Address of the tile pool, for host and GPU alike; it is made on first use, zeroed."""
-        if size > HOST_POOL_BYTES:
-            message = (
-                f"the tiles of this launch take {size} bytes of pinned memory; allowed is "
-                f"{HOST_POOL_BYTES}: fewer producers, fewer ring slots or smaller tiles"
-            )
-            raise ArenaError(message)
-        if self._pool is None:
-            self._pool = self.cupy.cuda.alloc_pinned_memory(HOST_POOL_BYTES)
-            np.frombuffer(self._pool, np.uint8, HOST_POOL_BYTES)[:] = 0
-        return int(self._pool.ptr)
-
-    def take_tags(self, rounds: int) -> int:
-        """The first of `rounds` tags that no tile has carried before."""
-        if self.next_tag + rounds > LAST_TAG and self._pool is not None:
-            np.frombuffer(self._pool, np.uint8, HOST_POOL_BYTES)[:] = 0
-        return super().take_tags(rounds)
 
     def words(self, count: int) -> tuple[int, npt.NDArray[np.int32]]:
         """`count` zeroed words of pinned memory for signals and acknowledgements: address, view."""
@@ -79,9 +55,9 @@ class HostArena(Arena):
     def shared(self, shot: Shot) -> HostMemory:
         """The mapped pages of one launch, as numpy sees them."""
         slots = shot.pairs * shot.ring
-        self.tiles(slots * shot.tile_bytes)
+        self.tiles(slots * shot.tile_bytes, pinned=True)
         words = shot.tile_bytes // WORD_BYTES
-        tiles = np.frombuffer(self._pool, np.uint32, slots * words).reshape(slots, words)
+        tiles = self.pinned.words(slots * words).reshape(slots, words)
         _, view = self.words(slots + shot.pairs * ACKNOWLEDGE_STRIDE)
         acknowledged = view[slots:].reshape(shot.pairs, ACKNOWLEDGE_STRIDE)
         return HostMemory(tiles, view[:slots], acknowledged)

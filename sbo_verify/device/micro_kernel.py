@@ -22,6 +22,7 @@ from sbo_verify.device.gpu import (
     Gpu,
 )
 from sbo_verify.device.layout import COUNTERS, FAULT, PARAMETERS, PLACE_ENTRY, WITNESS
+from sbo_verify.device.pinned_pool import PINNED_POOL_BYTES, PinnedPool
 from sbo_verify.device.running import Beside, Running
 
 WITNESS_CAPACITY = 32
@@ -70,7 +71,10 @@ class LaunchFailedError(GpuLostError):
 
 @dataclass(frozen=True)
 class Shot:
-    """One launch in numbers. `values` are the scalar members of the kernel's parameters."""
+    """One launch in numbers. `values` are the scalar members of the kernel's parameters.
+
+    Where it is `pinned`, the tiles lie in pinned memory of the host.
+    """
 
     entries: np.ndarray[Any, np.dtype[np.void]]
     pairs: int
@@ -84,6 +88,7 @@ class Shot:
     values: dict[str, int]
     limit_seconds: float
     consumers: int = 1
+    pinned: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,20 +119,24 @@ class Arena:
         cupy.cuda.Device(gpu.index).use()
         self.stream = cupy.cuda.Stream(non_blocking=True)
         self.stop_stream = cupy.cuda.Stream(non_blocking=True)
+        self.pinned = PinnedPool(cupy)
         self._tiles: Any = None
         self._noise: Any = None
         self._state: Any = None
         self._stop_word: Any = None
         self.next_tag = 1
 
-    def tiles(self, size: int) -> int:
-        """Address of the tile pool; it is made on first use, zeroed."""
-        if size > TILE_POOL_BYTES:
+    def tiles(self, size: int, *, pinned: bool = False) -> int:
+        """Address of the tile pool, on the GPU or the host; it is made on first use, zeroed."""
+        allowed = PINNED_POOL_BYTES if pinned else TILE_POOL_BYTES
+        if size > allowed:
             message = (
-                f"the tiles of this launch take {size} bytes; allowed is {TILE_POOL_BYTES}: "
+                f"the tiles of this launch take {size} bytes; allowed is {allowed}: "
                 "fewer ring slots or smaller tiles"
             )
             raise ArenaError(message)
+        if pinned:
+            return self.pinned.address()
         if self._tiles is None:
             self._tiles = self._zeroed(TILE_POOL_BYTES)
         return int(self._tiles.data.ptr)
@@ -158,6 +167,7 @@ class Arena:
             if self._tiles is not None:
                 self._tiles.fill(0)
                 self.cupy.cuda.runtime.deviceSynchronize()
+            self.pinned.clear()
             self.next_tag = 1
         first = self.next_tag
         self.next_tag += rounds
@@ -300,7 +310,7 @@ class MicroKernel:
         self, shot: Shot, layout: _StateLayout, state: int
     ) -> np.ndarray[Any, np.dtype[np.void]]:
         tiles_bytes = shot.pairs * shot.ring * shot.tile_bytes
-        tiles = self.arena.tiles(tiles_bytes)
+        tiles = self.arena.tiles(tiles_bytes, pinned=shot.pinned)
         p = np.zeros(1, dtype=PARAMETERS.dtype())
         row_bytes, box_rows = self.geometry.row_bytes(), self.geometry.box_rows(shot.tile_bytes)
         if self.geometry.tensor:

@@ -165,4 +165,5 @@ def shot_of(knobs: HostKnobs, entries: npt.NDArray[np.void], device_seed: int) -
             "seed": device_seed,
         },
         limit_seconds=max(HANG_FLOOR_SECONDS, HANG_FACTOR * knobs.timeout_ms * 1e-3),
+        pinned=True,
     )

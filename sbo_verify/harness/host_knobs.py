@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sbo_verify.device.geometry import FEWEST_THREADS, SM_THREADS
-from sbo_verify.device.host_launch import HOST_POOL_BYTES
 from sbo_verify.device.layout import NoiseKind
+from sbo_verify.device.pinned_pool import PINNED_POOL_BYTES
 from sbo_verify.harness.knob_set import CHUNK_BYTES, KnobError, KnobSet
 from sbo_verify.harness.knobs import (
     KIB,
@@ -124,7 +124,7 @@ def fit_host(knobs: HostKnobs, sm_count: int, fixed: set[str]) -> HostKnobs:
     if "noise_sms" not in fixed:
         changes["noise_sms"] = min(knobs.noise_sms, max(0, sm_count - knobs.producer_sms))
     if "ring" not in fixed:
-        room = HOST_POOL_BYTES // (knobs.pairs * knobs.tile_bytes)
+        room = PINNED_POOL_BYTES // (knobs.pairs * knobs.tile_bytes)
         least = knobs.in_flight if "in_flight" in fixed else 1
         changes["ring"] = max(least, min(knobs.ring, room))
     if "in_flight" not in fixed:
@@ -146,7 +146,7 @@ def _fit_sm(knobs: HostKnobs, fixed: set[str]) -> HostKnobs:
     slots = knobs.ring if "ring" in fixed else knobs.in_flight if "in_flight" in fixed else 1
     slots *= knobs.producer_sms * ctas
     while "tile_bytes" not in fixed and (
-        ctas * tile_bytes > DRAWN_SHARED_BYTES or slots * tile_bytes > HOST_POOL_BYTES
+        ctas * tile_bytes > DRAWN_SHARED_BYTES or slots * tile_bytes > PINNED_POOL_BYTES
     ):
         tile_bytes //= 2
     return replace(knobs, threads=threads, ctas_per_sm=ctas, tile_bytes=tile_bytes)
@@ -167,10 +167,11 @@ def _check(fitted: HostKnobs, sm_count: int) -> None:
         )
         raise KnobError(message)
     size = fitted.pairs * fitted.ring * fitted.tile_bytes
-    if size > HOST_POOL_BYTES:
+    if size > PINNED_POOL_BYTES:
         message = (
             f"{fitted.pairs} producing CTAs with ring={fitted.ring} tiles of tile_bytes="
-            f"{fitted.tile_bytes} take {size} bytes of pinned memory; allowed is {HOST_POOL_BYTES}"
+            f"{fitted.tile_bytes} take {size} bytes of pinned memory; allowed is "
+            f"{PINNED_POOL_BYTES}"
         )
         raise KnobError(message)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import ClassVar, TypeVar
 
 import numpy as np
@@ -33,6 +34,13 @@ MAX_TIMEOUT_MS = 600_000
 MAX_PLANT_ONE_IN = 200_000_000
 
 
+class TileMemory(IntEnum):
+    """Where the tiles lie: in the GPU's memory, or in the host's, pinned, across the bus."""
+
+    DEVICE = 0
+    PINNED = 1
+
+
 @dataclass(frozen=True, kw_only=True)
 class Knobs(KnobSet):
     """One launch's environment. Units are in the names; delays are in cycles of the SM clock.
@@ -43,6 +51,7 @@ class Knobs(KnobSet):
     ctas_per_sm     CTAs of the kernel on one SM, each with its own pair
     spread          which SMs hand over to which, and where the noise is
     consumers       consumers of a pair, on SMs of their own, that poll one signal and read one tile
+    memory          where the tiles lie; pinned memory is used only where it is asked for
     in_flight       rounds that a producer may be ahead of its slowest consumer
     prime_l1        the consumer reads the slot's old tile before it polls
     *_skew_cycles   upper bound of a random delay: before each round, and before the part of the
@@ -88,6 +97,7 @@ class Knobs(KnobSet):
     threads: int = 256
     ctas_per_sm: int = 2
     spread: Spread = Spread.SCATTERED
+    memory: TileMemory = TileMemory.DEVICE
     consumers: int = 1
     in_flight: int = 1
     prime_l1: bool = False

@@ -16,8 +16,9 @@ from sbo_verify.device.build import Artefact, build
 from sbo_verify.device.geometry import FEWEST_THREADS, SM_THREADS, THREADS, Geometry
 from sbo_verify.device.gpu import Gpu
 from sbo_verify.device.micro_kernel import TILE_POOL_BYTES, Arena, MicroKernel, Shot
+from sbo_verify.device.pinned_pool import PINNED_POOL_BYTES
 from sbo_verify.harness.environments import Environment, choose, kept
-from sbo_verify.harness.knobs import NO_CONSUMER, KnobError, Knobs, generator
+from sbo_verify.harness.knobs import NO_CONSUMER, KnobError, Knobs, TileMemory, generator
 from sbo_verify.harness.placement import Placement, misplaced, place
 from sbo_verify.harness.results import launch_record
 from sbo_verify.protocol import Protocol, Row
@@ -34,6 +35,8 @@ LONE_READERS_ROUNDS = 4000
 LATE_POLLS_ROUNDS = 200
 # What the kernel declares itself, rounded up; the loaded kernel says it exactly.
 STATIC_SHARED_BYTES = 1024
+# What a launch moves over the bus to the host at most, if its rounds are not fixed.
+PINNED_LAUNCH_BYTES = 1 << 31
 UINT31 = 1 << 31
 # Leaves room for what the kernel and the driver keep for themselves.
 DRAWN_SHARED_BYTES = 200 * 1024
@@ -241,13 +244,18 @@ def _most_rounds(geometry: Geometry, drawn: int) -> int:
 def fit_ring(knobs: Knobs, pairs: int, geometry: Geometry, fixed: Collection[str] = ()) -> Knobs:
     """Drawn knobs with a ring that holds the rounds in flight and fits into the pool of tiles.
 
+    Of tiles in pinned memory no more rounds are left than `PINNED_LAUNCH_BYTES` hold.
     Raises `KnobError` where what is fixed leaves no such ring: a slot would be written again
     before it was read.
     """
     behind = 1 if geometry.deferred else 0
-    ring, in_flight = knobs.ring, knobs.in_flight
+    ring, in_flight, rounds = knobs.ring, knobs.in_flight, knobs.rounds
+    pinned = knobs.memory is TileMemory.PINNED
+    if pinned and "rounds" not in fixed:
+        rounds = max(1, min(rounds, PINNED_LAUNCH_BYTES // (pairs * knobs.tile_bytes)))
     if "ring" not in fixed:
-        room = TILE_POOL_BYTES // (pairs * knobs.tile_bytes)
+        pool = PINNED_POOL_BYTES if pinned else TILE_POOL_BYTES
+        room = pool // (pairs * knobs.tile_bytes)
         least = in_flight if "in_flight" in fixed else 1
         ring = max(least + behind, min(ring, room))
     if "in_flight" not in fixed:
@@ -259,7 +267,7 @@ def fit_ring(knobs: Knobs, pairs: int, geometry: Geometry, fixed: Collection[str
             f"{in_flight + behind}"
         )
         raise KnobError(message)
-    return replace(knobs, ring=ring, in_flight=in_flight)
+    return replace(knobs, ring=ring, in_flight=in_flight, rounds=rounds)
 
 
 def refuse_plant(row: Row, knobs: Knobs) -> None:
@@ -338,4 +346,5 @@ def _shot(knobs: Knobs, placement: Placement, device_seed: int) -> Shot:
         },
         limit_seconds=max(HANG_FLOOR_SECONDS, HANG_FACTOR * knobs.timeout_ms * 1e-3),
         consumers=knobs.consumers,
+        pinned=knobs.memory is TileMemory.PINNED,
     )

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from sbo_verify.harness.environments import Environment
-from sbo_verify.harness.knobs import Knobs, draw, draw_dense, generator
+from sbo_verify.harness.knobs import Knobs, TileMemory, draw, draw_dense, generator, weighted
 from sbo_verify.harness.runner import Bench
 from sbo_verify.protocol import Row
 from sbo_verify.record import Launch
@@ -33,7 +33,7 @@ CHANGED = (
     *("noise", "noise_share", "noise_bytes", "tile_bytes", "ring", "threads", "ctas_per_sm"),
     *("spread", "consumers", "in_flight", "prime_l1", "read_order", "producer_skew_cycles"),
     *("consumer_skew_cycles", "warp_skew_cycles", "delay_before_publish_cycles"),
-    *("delay_after_poll_cycles",),
+    *("delay_after_poll_cycles", "memory"),
 )
 
 
@@ -163,6 +163,8 @@ def changed(knobs: Knobs, rng: np.random.Generator) -> Knobs:
     """Some knobs with one or two drawn anew."""
     other = draw(rng)
     names = rng.choice(CHANGED, size=int(rng.integers(1, 3)), replace=False)
+    # No launch draws pinned memory by itself.
+    other = replace(other, memory=weighted(rng, {TileMemory.DEVICE: 1, TileMemory.PINNED: 1}))
     return replace(knobs, **{str(name): getattr(other, str(name)) for name in names})
 
 
