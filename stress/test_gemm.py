@@ -17,7 +17,6 @@ from sbo_verify.device.gemm_inputs import (
     expected_d,
 )
 from sbo_verify.device.gemm_layout import BLOCK_MS, BLOCK_NS, CLUSTERS, Shape, most_stages
-from sbo_verify.device.gpu import NoGpuError
 from sbo_verify.device.library_products import LIBRARIES
 from sbo_verify.device.torch_device import torch_module
 from sbo_verify.gemm import (
@@ -30,28 +29,18 @@ from sbo_verify.gemm import (
     m_major,
     plan_for,
 )
-from sbo_verify.harness.runner import Bench
 from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
 from sbo_verify.protocols.signal_publish.gemm import NO_SIGNAL, gemm_refusals, producer_half
 
-pytestmark = pytest.mark.silicon
+pytestmark = [
+    pytest.mark.silicon,
+    pytest.mark.live_gemm,
+    pytest.mark.usefixtures("live_bench"),
+]
 
 PUBLISHED = "full_wait-atom_release"
 SEED = 31
 DRAWS = 24
-
-
-@pytest.fixture(scope="module", autouse=True)
-def torch_on_this_gpu(bench: Bench, pytestconfig: pytest.Config) -> Any:  # noqa: ANN401 - torch, which is optional
-    """Torch on the GPU that this process has leased; without torch there is no GEMM to test."""
-    try:
-        torch = torch_module()
-    except NoGpuError as error:
-        if pytestconfig.option.require_gpu:
-            pytest.fail(f"unknown: the GEMM did not run: {error}", pytrace=False)
-        pytest.skip(str(error))
-    torch.cuda.set_device(bench.arena.gpu.index)
-    return torch
 
 
 @dataclass(frozen=True)
@@ -182,8 +171,8 @@ def test_row_major_and_m_major_scales_give_the_same() -> None:
     assert same(inputs.d, again.d)
 
 
-def test_a_captured_graph_computes_again(torch_on_this_gpu: Any) -> None:  # noqa: ANN401 - torch
-    torch = torch_on_this_gpu
+def test_a_captured_graph_computes_again() -> None:
+    torch = torch_module()
     inputs = exact_inputs((2, 128, 512, 1024), (128, 31), 2)
     expected = expected_d(inputs)
 

@@ -9,8 +9,6 @@ import pytest
 
 from sbo_verify.cli import main
 from sbo_verify.device.gemm_inputs import Inputs, product
-from sbo_verify.device.gpu import NoGpuError
-from sbo_verify.device.torch_device import torch_module
 from sbo_verify.gemm import m_grouped_fp8_gemm_nt_signal
 from sbo_verify.harness.numeric_inputs import KINDS, Sizes, case
 from sbo_verify.harness.numerics import (
@@ -21,26 +19,17 @@ from sbo_verify.harness.numerics import (
     measured,
     shortcomings,
 )
-from sbo_verify.harness.runner import Bench
 
-pytestmark = pytest.mark.silicon
+pytestmark = [
+    pytest.mark.silicon,
+    pytest.mark.live_gemm,
+    pytest.mark.usefixtures("live_bench"),
+]
 
 SEED = 41
 FAIL = 1
 # One block of K and many; M and N that no tile divides; tiles of 128 rows and of 64.
 SHAPES: tuple[Sizes, ...] = ((3, 200, 520, 128), (4, 130, 1000, 1536), (5, 40, 264, 640))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def torch_on_this_gpu(bench: Bench, pytestconfig: pytest.Config) -> None:
-    """Torch on the GPU that this process has leased; without torch there is no GEMM to test."""
-    try:
-        torch = torch_module()
-    except NoGpuError as error:
-        if pytestconfig.option.require_gpu:
-            pytest.fail(f"unknown: the GEMM did not run: {error}", pytrace=False)
-        pytest.skip(str(error))
-    torch.cuda.set_device(bench.arena.gpu.index)
 
 
 @pytest.mark.parametrize("sizes", SHAPES, ids=["x".join(map(str, sizes)) for sizes in SHAPES])
