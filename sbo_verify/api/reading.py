@@ -78,9 +78,9 @@ def report(
     """The text of a run's report; `columns` is the width of the form "terminal".
 
     "markdown", "html" and "json" say the same. "short" is Markdown without executions, edges,
-    histograms, knobs and witnesses; "summary" is Markdown for a CI job's page. `beside` are files
-    that `bench gemm`, `canaries` or `toolchains` wrote with --json: costs, times to detection,
-    machine code. Raises `StoreError`, `JudgementError`, `BesideError`.
+    histograms, knobs, witnesses and costs by shape; "summary" is Markdown for a CI job's page.
+    `beside` are files that `bench gemm`, `canaries` or `toolchains` wrote with --json: costs, times
+    to detection, machine code. Raises `StoreError`, `JudgementError`, `BesideError`.
 
     >>> from sbo_verify import api
     >>> text = api.report("reports/signal_publish/20261124T124251Z-b8e20b0f92d0")

@@ -37,8 +37,8 @@ RECORD = click.Path(exists=True, dir_okay=False, path_type=Path)
     show_default=True,
     help=(
         "How the report is printed. markdown, html and json say the same; short is Markdown "
-        "without executions, edges, histograms, knobs and witnesses; summary is Markdown for a CI "
-        "job's page."
+        "without executions, edges, histograms, knobs, witnesses and costs by shape; summary is "
+        "Markdown for a CI job's page."
     ),
 )
 @click.option(

@@ -35,7 +35,7 @@ def markdown_text(findings: Findings) -> str:
 
 
 def short_markdown_text(findings: Findings) -> str:
-    """The same without what is looked up rather than read: executions, edges, histograms, knobs."""
+    """The same without what is looked up rather than read: executions, histograms, knobs."""
     detailed = pages(findings)
     parts = ["## Variant by variant", SHORT_TOLD, *machine_sources(detailed)]
     parts += [text for page in detailed for text in short_page_text(page)]

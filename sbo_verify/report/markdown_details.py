@@ -33,7 +33,6 @@ STEPS_TOLD = "An execution with a stale read, step by step:"
 ORDERING_TOLD = "What orders the store before the read, edge by edge:"
 MISSING_TOLD = "What is missing:"
 KNOBS_TOLD = "Knobs that showed it:"
-COSTS_TOLD = "Cost of the signal in the GEMM:"
 
 
 def details_text(page: Page) -> Iterator[str]:
@@ -48,7 +47,7 @@ def details_text(page: Page) -> Iterator[str]:
     yield from _silicon(page)
     yield from _listed("", page.notes)
     if page.costs:
-        yield COSTS_TOLD
+        yield "Cost of the signal in the GEMM:"
         yield _table(COST_COLUMNS, page.costs, COST_COLUMNS[1:])
     yield f"Again: {code_span(page.repeat)}"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from sbo_verify.report.figures import NO_FIGURE
 from sbo_verify.report.gallery import ENVIRONMENTS_TOLD, HeatMap, Picture
-from sbo_verify.report.markdown_details import COSTS_TOLD, heading
+from sbo_verify.report.markdown_details import heading
 from sbo_verify.report.markdown_words import (
     bullets,
     code_span,
@@ -16,15 +16,14 @@ from sbo_verify.report.markdown_words import (
 )
 from sbo_verify.report.pages import (
     CHANGED,
-    COST_COLUMNS,
     Page,
     Skeleton,
 )
 
 SHORT_TOLD = (
     "What the compiler made of each variant, in program order, with what orders in bold. The "
-    "model's executions, the edges that order, histograms, knobs and witnesses are in the forms "
-    "markdown, html and json of `sbo-verify report`."
+    "model's executions, the edges that order, histograms, knobs, witnesses and costs by shape are "
+    "in the forms markdown, html and json of `sbo-verify report`."
 )
 
 
@@ -71,9 +70,6 @@ def short_page_text(page: Page) -> Iterator[str]:
     yield f"Silicon: **{escape(page.silicon)}**{escape(counts)}"
     # What the first line says already is left out.
     yield from _told([each for each in page.notes if not page.because or page.because not in each])
-    if page.costs:
-        yield COSTS_TOLD
-        yield markdown_table(COST_COLUMNS, page.costs, COST_COLUMNS[1:])
     yield f"Again: {code_span(page.repeat)}"
 
 
