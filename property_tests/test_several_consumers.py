@@ -19,8 +19,12 @@ from sbo_verify.harness.knobs import KnobError, Knobs, draw, generator
 from sbo_verify.harness.results import launch_record
 from sbo_verify.harness.runner import fit, fit_ring, geometry_of, refuse_unfit, until_done
 from sbo_verify.harness.tally import tally
+from sbo_verify.model.hand_over import queries
+from sbo_verify.model.program import Program
+from sbo_verify.model.search import find
 from sbo_verify.protocol import Row
 from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
+from sbo_verify.protocols.signal_publish.sites import SignalPublish
 from sbo_verify.rates import upper_bound
 from sbo_verify.record import Launch
 from sbo_verify.report.outline import _cells
@@ -109,6 +113,40 @@ def test_one_counter_for_all_would_let_a_slow_one_be_overrun() -> None:
 
     assert overwritten([0, 0, 1, 1, 0], 2, 2, waits)
     assert not overwritten([0, 0, 1, 2, 0], 2, 2, waits)
+
+
+# ---- what the model says of them ------------------------------------------------------------
+
+
+def with_another_consumer(program: Program) -> Program:
+    """The program with its consumer's threads once more, in a CTA of their own."""
+    readers = [each for each in program.threads if each.name.startswith("consumer")]
+    others = [
+        replace(each, name=f"other {each.name}", placement=replace(each.placement, cta=99))
+        for each in readers
+    ]
+    assert others
+    return replace(program, threads=(*program.threads, *others))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["full_wait-atom_release", "read_wait-release", "full_wait-relaxed", "poll_relaxed"],
+)
+def test_another_consumer_changes_no_verdict_of_the_model(name: str) -> None:
+    """Why the model is asked about one: the others write nothing; their polls only constrain."""
+    row = SIGNAL_PUBLISH.row(name)
+    assert isinstance(row.variant, SignalPublish)
+    found = []
+    for query in queries(row.variant):
+        alone = find(query.program, query.program.condition)
+        both = with_another_consumer(query.program)
+        beside = find(both, both.condition)
+        assert alone.complete
+        assert beside.complete
+        assert (beside.witness is None) == (alone.witness is None)
+        found.append(beside.witness is not None)
+    assert any(found) is not row.sound
 
 
 # ---- how they are counted -------------------------------------------------------------------

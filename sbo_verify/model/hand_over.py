@@ -17,6 +17,8 @@ touch: the variant's choices of issuers, publisher, fan-out, place and test.
 - The consumer's polls that failed are left out (see `Require`), and so is every read of the tile
   but the one asked about: both would add constraints, never take one away.
 - Further producers of the same signal do nothing but publish: their tiles are their own.
+- Further consumers of the same signal are left out for the same reason as other reads are: they
+  poll and read, and write nothing that this consumer could see.
 """
 
 from __future__ import annotations
