@@ -362,11 +362,11 @@ def test_a_run_of_a_variant_that_is_gone_is_reported_by_its_own_verdict(
 def test_a_defect_of_the_program_is_said_to_be_one(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stumble(_name: str) -> NoReturn:
+    def stumble(_name: str, _kernel: str) -> NoReturn:
         message = "a defect"
         raise ZeroDivisionError(message)
 
-    monkeypatch.setattr(commands, "protocol_named", stumble)
+    monkeypatch.setattr(commands, "protocol_for", stumble)
     code, out, err = command("list")
     assert (code, out) == (INTERNAL, "")
     assert "ZeroDivisionError: a defect" in err

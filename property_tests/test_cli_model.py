@@ -18,6 +18,7 @@ from documented_commands import commands
 from sbo_verify.cli import main, model_commands
 from sbo_verify.cli.app import app
 from sbo_verify.device.build import build
+from sbo_verify.harness import stressed_kernels
 from sbo_verify.model import Budget, LitmusAnswer, Liveness, judge_litmus
 from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
 
@@ -190,7 +191,7 @@ def test_a_compiled_program_that_is_another_or_unread_is_no_pass(
 ) -> None:
     artefact = build(SIGNAL_PUBLISH, SIGNAL_PUBLISH.row(SOUND).variant)
     changed = replace(artefact, ptx=artefact.ptx.replace(*change))
-    monkeypatch.setattr(model_commands, "build", lambda _protocol, _variant: changed)
+    monkeypatch.setattr(stressed_kernels, "build", lambda _protocol, _variant: changed)
     code, out, _ = command("explain", SOUND, "--compiled")
     assert code == exit_code
     assert said in out

@@ -237,3 +237,25 @@ def test_a_laptop_answers_by_model_and_code(tmp_path: Path) -> None:
     assert run.verdict(BROKEN.name).model == "Allowed"
     assert run.verdict(SOUND.name).code == CodeVerdict.AS_DECLARED.value
     assert run.passed
+
+
+def test_the_catalogue_is_listed_and_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "--kernel", "host"]) == 0
+    assert "22 variants: 8 sound, 1 canaries" in capsys.readouterr().out
+    name = "host-full_wait-red_release_gpu"
+    assert main(["explain", name, "--kernel", "host"]) == 0
+    told = capsys.readouterr().out
+    assert "host thread 0: ld.weak r9, tile0half0 - reads tile0half0 = 0" in told
+    assert "publish_scope=sys" in told
+    assert main(["explain", SOUND.name, "--kernel", "host", "--compiled"]) == 0
+    assert "red.release.sys.add signal0, 1 -> host thread 0: ld.acquire.sys" in (
+        capsys.readouterr().out
+    )
+
+
+def test_the_program_of_the_gemm_and_combine_send_is_explained(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["explain", "full_wait-atom_release", "--kernel", "gemm", "--compiled"]
+    assert main(words) == 0
+    assert "the declared program: Forbidden, the same" in capsys.readouterr().out

@@ -18,6 +18,7 @@ from sbo_verify.cli.options import (
     as_json,
     complete_variants,
     gpu_option,
+    kernel_option,
     kernel_options,
     knob_option,
     parse_knobs,
@@ -72,15 +73,17 @@ def stress_command(**options: Any) -> int:  # noqa: ANN401 - click passes option
 
 
 @app.command("list")
+@kernel_option
 @protocol_option
 @as_json
-def list_command(protocol: str, *, as_json: bool) -> int:
-    """Show the catalogue: name, expected verdict, canary or not, reason and source.
+def list_command(protocol: str, kernel: str, *, as_json: bool) -> int:
+    """Show a kernel's catalogue: name, expected verdict, canary or not, reason and source.
 
     \b
       sbo-verify list --json
+      sbo-verify list --kernel host
     """  # noqa: D301 - click keeps the lines behind a backspace
-    chosen = protocol_named(protocol)
+    chosen = protocol_for(protocol, kernel)
     if as_json:
         click.echo(json.dumps([_row_json(protocol, row) for row in chosen], indent=2))
     else:

@@ -10,12 +10,18 @@ import click
 
 from sbo_verify.cli.app import app
 from sbo_verify.cli.examination import findings_of
-from sbo_verify.cli.options import SECONDS, as_json, complete_variants, protocol_option
+from sbo_verify.cli.options import (
+    SECONDS,
+    as_json,
+    complete_variants,
+    kernel_option,
+    protocol_option,
+)
 from sbo_verify.cli.rule_pages import page_command
 from sbo_verify.compiled.extraction import Extracted
-from sbo_verify.device.build import build
 from sbo_verify.harness.answers import answers
-from sbo_verify.harness.code_model import TAKEN, CodeModel, micro_program, model_of_code
+from sbo_verify.harness.code_model import TAKEN, CodeModel, model_of_code
+from sbo_verify.harness.stressed_kernels import compiled_program, protocol_for
 from sbo_verify.model import (
     Budget,
     LitmusAnswer,
@@ -97,10 +103,11 @@ def model_command(
     is_flag=True,
     help="Explain the program that is read from the variant's compiled PTX.",
 )
+@kernel_option
 @protocol_option
 @as_json
-def explain_command(
-    variant: str, svg: Path | None, protocol: str, *, compiled: bool, as_json: bool
+def explain_command(  # noqa: PLR0913 - the options of the command
+    variant: str, svg: Path | None, kernel: str, protocol: str, *, compiled: bool, as_json: bool
 ) -> int:
     """Say why a stale read is allowed or forbidden for a variant of the catalogue.
 
@@ -108,16 +115,17 @@ def explain_command(
       sbo-verify explain read_wait-release
       sbo-verify explain read_wait-release --svg stale.svg
       sbo-verify explain read_wait-release --compiled
+      sbo-verify explain host-full_wait-red_release_gpu --kernel host
 
     Allowed: the execution as numbered steps, the ordering that is missing, and every change of a
     single site that would forbid it. Forbidden: the chain of edges that orders the store before
     the read, each with its rule and its instructions. With --compiled it exits with 1 where the
     compiled program has another verdict than the declared one, with 2 where it has none.
     """  # noqa: D301 - click keeps the lines behind a backspace
-    chosen = protocol_named(protocol)
+    chosen = protocol_for(protocol, kernel)
     row = chosen.row(variant)
     if compiled:
-        return _explain_compiled(chosen, row, svg, as_json=as_json)
+        return _explain_compiled(chosen, kernel, row, svg, as_json=as_json)
     answer = judge(chosen.name, row.variant)
     mending = _mending(row) if answer.verdict is ModelVerdict.ALLOWED else []
     poll = poll_answer(row.variant)  # type: ignore[arg-type]  # judged above, so of its type
@@ -135,16 +143,17 @@ def explain_command(
     return ExitCode.UNKNOWN if answer.verdict is ModelVerdict.UNKNOWN else ExitCode.PASS
 
 
-def _explain_compiled(protocol: Protocol, row: Row, svg: Path | None, *, as_json: bool) -> int:
-    """The same of the program in the micro-kernel's PTX; exit code 1 where it is another one."""
-    artefact = build(protocol, row.variant)
-    program = micro_program(artefact.ptx)
+def _explain_compiled(
+    protocol: Protocol, kernel: str, row: Row, svg: Path | None, *, as_json: bool
+) -> int:
+    """The same of the program in the kernel's PTX; exit code 1 where it is another one."""
+    compiler, program = compiled_program(kernel, protocol, row)
     model = model_of_code(protocol.name, row.variant, program)
     _draw(row, model.answer, svg)
     if as_json:
         data = {
             "row": row.name,
-            "compiler": artefact.compiler,
+            "compiler": compiler,
             "program": [
                 [step.label, [str(i) for i in step.instructions]] for step in program.steps
             ],
@@ -157,7 +166,7 @@ def _explain_compiled(protocol: Protocol, row: Row, svg: Path | None, *, as_json
         }
         click.echo(json.dumps(data, indent=2))
     else:
-        click.echo("\n".join(_explanation_of_code(row, artefact.compiler, program, model)))
+        click.echo("\n".join(_explanation_of_code(row, compiler, program, model)))
     if model.agrees is None:
         return ExitCode.UNKNOWN
     return ExitCode.PASS if model.agrees else ExitCode.FAIL

@@ -93,17 +93,18 @@ knob_option = click.option(
         f"of --kernel host: {', '.join(HostKnobs.names())}."
     ),
 )
-kernel_options = _options(
-    click.option(
-        "--kernel",
-        type=click.Choice(KERNELS),
-        default=MICRO,
-        show_default=True,
-        help=(
-            "What hands tiles over: the micro-kernel, the masked GEMM to Combine Send, or CTAs to "
-            "a CPU thread that reads on pinned memory."
-        ),
+kernel_option = click.option(
+    "--kernel",
+    type=click.Choice(KERNELS),
+    default=MICRO,
+    show_default=True,
+    help=(
+        "What hands tiles over: the micro-kernel, the masked GEMM to Combine Send, or CTAs to a "
+        "CPU thread that reads on pinned memory."
     ),
+)
+kernel_options = _options(
+    kernel_option,
     click.option(
         "--producer",
         default=None,

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 
 from sbo_verify.compiled.combine_rules import COMBINE
 from sbo_verify.compiled.conformance import Reading, code_reading_of, compare
+from sbo_verify.compiled.extraction import Extracted
 from sbo_verify.compiled.harness_rules import GEMM as GEMM_RULES
 from sbo_verify.compiled.host_rules import HOST as HOST_RULES
+from sbo_verify.device.build import build
 from sbo_verify.device.combine_build import build_combine
 from sbo_verify.device.gemm_build import build_gemm
 from sbo_verify.device.gemm_layout import Shape
@@ -21,6 +23,7 @@ from sbo_verify.device.host_build import build_host
 from sbo_verify.device.host_reader import refuse_weak_host
 from sbo_verify.harness.code_model import (
     host_program,
+    micro_program,
     model_of_code,
     overlap_program,
     with_model,
@@ -149,6 +152,22 @@ def host_reading(protocol: Protocol, row: Row) -> CodeReading:
     )
     model = model_of_code(protocol.name, variant, host_program(variant, artefact.ptx))
     return with_machine_code(with_model(reading, model), [artefact])
+
+
+def compiled_program(kernel: str, protocol: Protocol, row: Row) -> tuple[str, Extracted]:
+    """The compiler, and the steps of both ends as the kernel's PTX has them.
+
+    Of a reader on the host, which is no PTX, they are those that are declared.
+    """
+    if kernel == MICRO:
+        artefact = build(protocol, row.variant)
+        return artefact.compiler, micro_program(artefact.ptx)
+    variant = variant_of(row)
+    if kernel == HOST:
+        artefact = build_host(variant)
+        return artefact.compiler, host_program(variant, artefact.ptx)
+    artefact = build_gemm(READ_SHAPE, producer_half(variant))
+    return artefact.compiler, overlap_program(artefact.ptx, build_combine(variant).ptx)
 
 
 def _together(readings: list[Reading]) -> CodeVerdict:
