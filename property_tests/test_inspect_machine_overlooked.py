@@ -48,6 +48,14 @@ SUM = "red.global.add.v4.f32 [%rd11], {%f1, %f1, %f1, %f1};\n"
 TEXTURE = (
     "tex.1d.v4.s32.s32 {%r20, %r21, %r22, %r23}, [%rd1, {%r1}];\nst.global.u32 [%rd3], %r20;\n"
 )
+VOTE = """$S: mov.u32 %r10, 0;
+@%p1 ld.relaxed.gpu.global.u32 %r10, [%rd2];
+setp.eq.u32 %p10, %r10, 7;
+barrier.cta.red.or.pred %p11, 0, %p10;
+@!%p11 bra $S;
+"""
+WIDE = RELAXED_SPIN.replace("global.u32 %r10", "global.v2.u32 {%r10, %r11}")
+WIDE += "fence.acq_rel.gpu;\nst.global.u32 [%rd3], %r11;\n"
 FENCE = "fence.acq_rel.gpu;\n"
 FLAG = "@%p1 st.relaxed.gpu.global.u32 [%rd2], 1;\n"
 
@@ -85,6 +93,9 @@ def judged(body: str, functions: str = "") -> Inspection:
         ("st.global.wt.u32 [%rd11], %r1;\n" + BARRIER + RELEASE, "", ORDERED),
         ("multimem.st.relaxed.sys.global.u32 [%rd11], %r1;\n" + RELEASE, "", CANNOT_TELL),
         ("multimem.st.relaxed.sys.global.u32 [%rd11], %r1;\n" + BARRIER + RELEASE, "", ORDERED),
+        (VOTE + KEPT, "", NOT_ORDERED),
+        (VOTE.replace("relaxed", "acquire") + KEPT, "", ORDERED),
+        (WIDE, "", CANNOT_TELL),
     ],
     ids=[
         "a called function polls",
@@ -97,6 +108,9 @@ def judged(body: str, functions: str = "") -> Inspection:
         "written through",
         "stored to all replicas, and no barrier",
         "stored to all replicas",
+        "a poll of one thread that a barrier tells the others",
+        "a poll with acquire that a barrier tells the others",
+        "data beside the signal in 64 bits",
     ],
 )
 def test_what_was_overlooked_is_judged(
@@ -143,3 +157,18 @@ def test_what_becomes_the_same_words_is_ordered_with_what_it_assumes(
 def test_a_proxy_fence_of_the_ctas_shared_memory_is_another_word() -> None:
     assert judged(f"{SPIN}fence.proxy.async.shared::cta;\n{LOAD}").verdict is NOT_ORDERED
     assert judged(f"{SPIN}fence.proxy.async.global;\n{LOAD}").verdict is ORDERED
+
+
+def test_a_read_before_the_poll_of_a_place_that_was_lost_is_said() -> None:
+    """It decides how often the loop turns; what the loop's address leads to is not known."""
+    header = "ld.global.u32 %r30, [%rd1];\n"
+    pointer = "ld.global.u64 %rd20, [%rd3];\n"
+    loop = """$H: ld.global.u32 %r20, [%rd20];
+st.global.u32 [%rd3+8], %r20;
+add.u32 %r31, %r31, 1;
+setp.lt.u32 %p20, %r31, %r30;
+@%p20 bra $H;
+"""
+    (poll,) = judged(pointer + header + SPIN + loop).hand_offs
+    assert poll.verdict is ORDERED
+    assert any("read before the poll, is of another buffer" in each for each in poll.provided)

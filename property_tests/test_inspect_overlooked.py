@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 from test_inspect_traps import (
     BARRIER,
+    CALL,
     CANNOT_TELL,
     LOAD,
     NOT_ORDERED,
@@ -21,6 +22,7 @@ from test_inspect_traps import (
     STORE,
     arms,
     by_thread_0,
+    called,
     kernel,
 )
 
@@ -66,7 +68,23 @@ FENCE = "fence.acq_rel.gpu;\n"
 VECTOR = RELAXED_SPIN.replace("global.u32 %r10", "global.v2.u32 {%r10, %r11}")
 ARRIVE = RELEASE.replace("@%p1 ", "")
 
-CASES = {
+ONCE = """ld.relaxed.gpu.global.u32 %r10, [%rd2];
+setp.ne.u32 %p10, %r10, 7;
+@%p10 bra $E;
+"""
+LAST = """fence.acq_rel.gpu;
+atom.relaxed.gpu.global.add.u32 %r10, [%rd2], 1;
+setp.ne.u32 %p10, %r10, 7;
+@%p10 bra $X;
+ld.global.u32 %r20, [%rd1+4096];
+st.shared.u32 [%r3], %r20;
+$X:
+"""
+UPPER = STORE.replace("st.global", "@%p4 st.global")
+LOWER = STORE.replace("st.global", "@%p3 st.global")
+WAITING_SWAP = SWAP.replace("mov.u32 %r45, %r44;\n", "").replace("%r45", "0").replace("%r46", "1")
+
+CASES: dict[str, tuple[str, HandOffVerdict | None]] = {
     # ---- read before the poll
     "a part of the tile is read before the poll": (FIRST + SPIN + SECOND + WRITE, CANNOT_TELL),
     "another buffer is read before the poll": (OTHER + SPIN + READ, ORDERED),
@@ -112,6 +130,22 @@ CASES = {
         arms(BARRIER + SPIN + BARRIER, BARRIER + BARRIER + READ),
         ORDERED,
     ),
+    "a header of the tile is read before the poll": (
+        (
+            f"ld.global.u32 %r20, [%rd1];\n{SPIN}$H:\nadd.u32 %r30, %r30, 1;\n"
+            f"ld.global.u32 %r24, [%rd11+16];\nst.global.u32 [%rd3], %r24;\n"
+            "setp.lt.u32 %p20, %r30, %r20;\n@%p20 bra $H;\n"
+        ),
+        CANNOT_TELL,
+    ),
+    "a header is read before the poll, and the data at an unknown place": (
+        (
+            f"ld.global.u32 %r20, [%rd1];\nld.global.u64 %rd20, [%rd3];\n{SPIN}"
+            "ld.global.u32 %r24, [%rd20];\nadd.u32 %r24, %r24, %r20;\n"
+            "st.global.u32 [%rd3+8], %r24;\n"
+        ),
+        CANNOT_TELL,
+    ),
     # ---- polls
     "a relaxed poll of two words": (VECTOR + READ, NOT_ORDERED),
     "a relaxed poll of two words, and a fence": (VECTOR + FENCE + READ, ORDERED),
@@ -134,10 +168,44 @@ CASES = {
         STORE + BARRIER + by_thread_0(ARRIVE + SPIN) + BARRIER + READ,
         ORDERED,
     ),
+    "a flag that is asked for once, relaxed": (ONCE + READ + "$E:\n", CANNOT_TELL),
+    "a flag that is asked for once, and a fence": (ONCE + FENCE + READ + "$E:\n", None),
+    "the last that counts reads, with no fence of its own": (
+        f"{STORE}{BARRIER}{by_thread_0(LAST)}",
+        CANNOT_TELL,
+    ),
+    "the last that counts reads, behind a fence of its own": (
+        f"{STORE}{BARRIER}{by_thread_0(LAST.replace('ld.', FENCE + 'ld.'))}",
+        ORDERED,
+    ),
     # ---- publishes
     "a publish by compare-and-swap": (STORE + BARRIER + by_thread_0(SWAP), NOT_ORDERED),
     "a releasing publish by compare-and-swap": (
         STORE + BARRIER + by_thread_0(SWAP.replace("relaxed", "release")),
+        ORDERED,
+    ),
+    "a part of the tile is stored behind the signal": (
+        LOWER + BARRIER + RELEASE + UPPER,
+        CANNOT_TELL,
+    ),
+    "other threads store beside the signal": (
+        f"{STORE.replace('st.', '@%p1 st.')}@%p1 bra $P;\n{STORE}bra $E;\n$P:\n{ARRIVE}$E:\n",
+        CANNOT_TELL,
+    ),
+    "another buffer is stored behind the signal": (
+        LOWER + BARRIER + RELEASE + UPPER.replace("%rd11", "%rd3"),
+        ORDERED,
+    ),
+    "the next tile is stored behind the signal, and has its own": (
+        LOWER + BARRIER + RELEASE + UPPER + BARRIER + RELEASE,
+        ORDERED,
+    ),
+    "a compare-and-swap that waits, behind stores": (
+        STORE + BARRIER + by_thread_0(WAITING_SWAP),
+        CANNOT_TELL,
+    ),
+    "a compare-and-swap that waits, and a release behind it": (
+        STORE + BARRIER + by_thread_0(WAITING_SWAP) + RELEASE.replace("%rd2", "%rd3"),
         ORDERED,
     ),
     "sums of integers, and no barrier": (ADD + RELEASE, CANNOT_TELL),
@@ -174,5 +242,17 @@ CASES = {
 
 
 @pytest.mark.parametrize(("body", "verdict"), CASES.values(), ids=list(CASES))
-def test_what_was_overlooked_is_judged(body: str, verdict: HandOffVerdict) -> None:
+def test_what_was_overlooked_is_judged(body: str, verdict: HandOffVerdict | None) -> None:
     assert inspect_ptx(kernel(body)).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("function", "body"),
+    [
+        ("ld.global.u32 %r1, [%rd1];\nst.global.u32 [%rd1+8], %r1;\n", CALL + SPIN),
+        (RELAXED_SPIN, CALL + READ),
+    ],
+    ids=["it reads before the poll", "it polls"],
+)
+def test_what_a_chosen_kernel_calls_is_chosen_too(function: str, body: str) -> None:
+    assert inspect_ptx(kernel(body, called(function)), "k").verdict is CANNOT_TELL

@@ -187,6 +187,7 @@ def _reword(hand_off: HandOff, words: Mapping[tuple[str, str], str]) -> None:
         return f"{match[1]}: {words.get((hand_off.function, match[1]), 'a word')} "
 
     hand_off.unknown = [_JOIN.sub(named, _PLACE.sub(r"\1", each)) for each in hand_off.unknown]
+    hand_off.provided = [_PLACE.sub(r"\1", each) for each in hand_off.provided]
     hand_off.unknown = [
         _UNREAD.sub(lambda match: f"{match[1].upper()} is not read", each)
         for each in hand_off.unknown

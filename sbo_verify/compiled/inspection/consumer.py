@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from sbo_verify.compiled.inspection.early import doubts_with_nothing_behind, early_doubts
+from sbo_verify.compiled.inspection.early import doubts_with_nothing_behind, early_reads
 from sbo_verify.compiled.inspection.events import Event, Part, is_word
 from sbo_verify.compiled.inspection.facts import ACQUIRED
 from sbo_verify.compiled.inspection.function import Read
@@ -68,11 +68,22 @@ def judge_poll(read: Read, polls: list[Event], stored: Iterable[str] | None) -> 
         rule, line = own.broken[0].rule, beside[0].op.line
         hand_off.doubt(f"line {line}: if data stands beside the signal, it is not ordered ({rule})")
     _judge_non_coherent(hand_off, reads, stored)
-    for why in early_doubts(read, polls, reads):
-        hand_off.doubt(why)
+    _judge_early(read, hand_off, polls, reads)
     for op in read.unread(polls[0]):
         hand_off.doubt(f"line {op.line}: {op.mnemonic} is not read")
     return hand_off
+
+
+def _judge_early(read: Read, hand_off: HandOff, polls: list[Event], reads: list[Event]) -> None:
+    for each, doubtful in early_reads(read, polls, reads):
+        line = each.op.line
+        if doubtful:
+            hand_off.doubt(
+                f"line {line}: read before the poll, and may be of the same buffer as what is read "
+                "behind it: if it is of the tile, it is not ordered"
+            )
+        else:
+            hand_off.provided.append(f"line {line}, read before the poll, is of another buffer")
 
 
 def _bare(read: Read, polls: list[Event]) -> HandOff:

@@ -15,6 +15,8 @@ from sbo_verify.compiled.inspection.consumer import endless_loops, judge_calls, 
 from sbo_verify.compiled.inspection.events import Event, Part, may_be_one
 from sbo_verify.compiled.inspection.function import Read, read_function
 from sbo_verify.compiled.inspection.handoffs import HandOff, HandOffVerdict, Side
+from sbo_verify.compiled.inspection.late import judge_swaps
+from sbo_verify.compiled.inspection.once import judge_once
 from sbo_verify.compiled.inspection.producer import judge_publish, judge_unread
 from sbo_verify.compiled.inspection.signals import (
     candidates,
@@ -85,9 +87,10 @@ def inspect_module(
     chosen = [each for each in module.functions if kernel in {None, each.name}]
     if not chosen:
         raise UnknownKernelError(_no_kernel(module, kernel or ""))
+    inspection = Inspection(module, [each.name for each in chosen])
+    chosen = _with_called(module, chosen)
     harmless = _harmless(module)
     reads = [read_function(module, each, harmless) for each in chosen if each.name not in harmless]
-    inspection = Inspection(module, [each.name for each in chosen])
     reads = [flags(each) for each in reads]
     found = candidates(reads)
     judged: list[tuple[Event, list[Event]]] = []
@@ -107,10 +110,29 @@ def inspect_module(
     inspection.not_judged += [each for read in reads for each in possible_flags(read)]
     inspection.hand_offs += [each for read in reads for each in judge_sources(read, chosen_ops)]
     inspection.hand_offs += [each for read in reads for each in judge_unread(read)]
+    inspection.hand_offs += [each for read in reads for each in judge_swaps(read, chosen_ops)]
     inspection.hand_offs += _polls(reads, judged, chosen_ops)
+    inspection.hand_offs += [each for read in reads for each in judge_once(read, chosen_ops)]
     inspection.hand_offs += judge_calls(reads)
     inspection.hand_offs += [each for read in reads for each in endless_loops(read)]
     return inspection
+
+
+def _with_called(module: Module, functions: list[Function]) -> list[Function]:
+    """Functions, and those that they call: what they store, publish and poll is theirs."""
+    found = {each.name: each for each in functions}
+    if len(found) == len(module.functions):
+        return functions
+    known = {each.name: each for each in module.functions}
+    pending = list(functions)
+    while pending:
+        for op in pending.pop().body:
+            calls = isinstance(op, Op) and op.mnemonic.startswith("call")
+            for name in op.operands if isinstance(op, Op) and calls else ():
+                if name in known and name not in found:
+                    found[name] = known[name]
+                    pending.append(known[name])
+    return list(found.values())
 
 
 def _everywhere(_op: Op) -> bool:

@@ -113,8 +113,8 @@ def module_of(code: Disassembly, facts: dict[str, KernelFacts]) -> MachineModule
         except SassError as error:
             module.refused[name] = str(error)
             continue
-        body = Function(name, known.bank is not None, Address(0), threads=known.threads)
-        body.body = lifted
+        body = Function(name, known.bank is not None, Address(0), lifted, known.threads)
+        body.machine_code = True
         module.functions.append(body)
     module.files = {number: file for file, number in numbers.items()}
     return module

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from sbo_verify.compiled.inspection.machine_flow import MachineFlow
 from sbo_verify.compiled.inspection.machine_logic import Lifted, NotFollowedError
 from sbo_verify.compiled.inspection.machine_values import (
+    BARRIER_RESULT,
     PREDICATE,
     Translator,
 )
@@ -48,6 +49,7 @@ _WIDTHS = {
 }
 # `F32`, `F16x2`, `BF16_V2`, `F32x4` and others: sums of floating-point numbers, in vectors too.
 _FLOAT = re.compile(r"B?F(16|32|64)(\D.*)?")
+_WORDS = {"64": 2, "128": 4, "256": 8}
 _OPERATIONS = {"ADD", "MIN", "MAX", "AND", "OR", "XOR", "INC", "DEC", "EXCH", "CAS"}
 _STORE = "cp.async.bulk{tensor}.global.shared::cta.bulk_group"
 _LOAD = "cp.async.bulk{tensor}.shared::cluster.global.mbarrier::complete_tx::bytes"
@@ -74,6 +76,8 @@ class Lifter:
         self.translator.index, self.translator.out = index, []
         if each.words[0] == "ELECT":
             return self._elected(index, each)
+        if each.words[0] == "LDS":
+            return self._from_shared(index, each)
         if not self._takes_part(index, each):
             return self.translator.value(index, each)
         try:
@@ -87,6 +91,13 @@ class Lifter:
             if event[0].startswith(("ld.", "atom.", "tex.")):
                 return out
         return [*out, *self.translator.unknown(index, written)]
+
+    def _from_shared(self, index: int, each: SassInstruction) -> list[Lifted]:
+        try:
+            load = self.shared_load(index, each)
+        except NotFollowedError:
+            return self.translator.value(index, each)
+        return [*self.translator.out, load]
 
     def _takes_part(self, index: int, each: SassInstruction) -> bool:
         return (
@@ -157,6 +168,8 @@ class Lifter:
         operands = split_operands(each.operands)
         place = next(i for i, operand in enumerate(operands) if "[" in operand)
         values = [self._value(operand) for operand in operands[place + 1 :]]
+        if head == "st":
+            values = list(self._values(index, each)) or values
         if head in {"st", "red"}:
             return ".".join(mnemonic), (address, *values)
         return ".".join(mnemonic), (self._results(index), address, *values)
@@ -180,6 +193,16 @@ class Lifter:
         results = [names.written(index, each) for each in written]
         return results[0] if len(results) == 1 else "{" + ", ".join(results) + "}"
 
+    def _values(self, index: int, each: SassInstruction) -> tuple[str, ...]:
+        """The registers that a store writes: as many from the one it names as it is wide."""
+        reads = self.translator.names.accesses(index).reads
+        match = re.fullmatch(r"(U?R)(\d+)(\.reuse)?", split_operands(each.operands)[-1])
+        if match is None:
+            return ()
+        words = next((_WORDS[word] for word in each.words if word in _WORDS), 1)
+        names = (f"{match[1]}{int(match[2]) + step}" for step in range(words))
+        return tuple(self.translator.names.read(index, name) for name in names if name in reads)
+
     def _value(self, operand: str) -> str:
         try:
             return self.translator.source(operand)
@@ -201,9 +224,14 @@ class Lifter:
         """A read beside the coherent path; which memory it is of is not written."""
         return "tex.of_machine_code", (self._results(index),)
 
-    def shared_store(self, _index: int, each: SassInstruction) -> Lifted:
-        """A write to shared memory; what is written does not matter."""
-        return "st.shared.b32", (self._addresses(each)[0], "0")
+    def shared_store(self, index: int, each: SassInstruction) -> Lifted:
+        """A write to shared memory, with the registers that are written."""
+        values = self._values(index, each) or ("0",)
+        return "st.shared.b32", (self._addresses(each)[0], *values)
+
+    def shared_load(self, index: int, each: SassInstruction) -> Lifted:
+        """A read of shared memory: it orders nothing, and has what was written there."""
+        return "ld.shared.b32", (self._results(index), self._addresses(each)[0])
 
     def group_wait(self, index: int, each: SassInstruction) -> Lifted:
         """The full wait is the one with an invalidation behind it."""
@@ -252,7 +280,8 @@ class Lifter:
         name = self.translator.source(operands[0])
         count = [self._value(each) for each in operands[1:] if not PREDICATE.fullmatch(each)]
         if kind == "RED":
-            return "bar.red.popc.u32", (f"%result_{self.translator.index}", name, *count, "0")
+            asked = [self.translator.predicate(e) for e in operands[1:] if PREDICATE.fullmatch(e)]
+            return "bar.red.popc.u32", (BARRIER_RESULT, name, *count, asked[0] if asked else "0")
         return {"SYNC": "bar.sync", "ARV": "bar.arrive"}[kind], (name, *count)
 
     def cluster_arrive(self, index: int, _each: SassInstruction) -> Lifted:

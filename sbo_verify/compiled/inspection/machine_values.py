@@ -31,6 +31,8 @@ UNKNOWN = "match.any.sync.b32"
 # Copies a register of each thread into one of the warp; PTX has them alike.
 FROM_VECTOR = "mov.s32"
 SHARED_MEMORY = "shared_memory"
+# What a barrier makes of the predicates that threads bring, until B2R asks for it.
+BARRIER_RESULT = "%barrier_result"
 
 _REGISTER = re.compile(r"U?[RP](?:\d+|Z|T)")
 PREDICATE = re.compile(r"!?U?P(?:\d+|T|R)(?:\.B\d)?")
@@ -95,6 +97,8 @@ class Translator:
         """An unknown value for each of some registers, which depends on all that is read."""
         reads = sorted(self.names.accesses(index).reads)
         inputs = tuple(self.names.read(index, each) for each in reads)
+        if self.names.instruction(index).words[0] == "B2R":
+            inputs = (*inputs, BARRIER_RESULT)
         for register in sorted(registers):
             yield UNKNOWN, (self.names.written(index, register), *inputs)
 

@@ -9,6 +9,7 @@ from sbo_verify.compiled.inspection.facts import WIDE
 from sbo_verify.compiled.inspection.function import Read
 from sbo_verify.compiled.inspection.handoffs import HandOff, Side
 from sbo_verify.compiled.inspection.joins import JOINING, WARPS
+from sbo_verify.compiled.inspection.late import late_stores
 from sbo_verify.compiled.inspection.leaving import may_leave
 from sbo_verify.compiled.inspection.strong_data import possible_data
 from sbo_verify.compiled.inspection.text import Op
@@ -170,6 +171,11 @@ def _judge_place(
         )
     if hand_off.broken:
         return
+    for store in late_stores(read, event, stores):
+        hand_off.doubt(
+            f"line {store.op.line}: stored behind or beside the signal, perhaps to the same tile: "
+            "if so, it is not ordered"
+        )
     for store in _behind(read, event, stores, others()):
         hand_off.doubt(
             f"line {store.op.line}: stored behind the signal in its turn: "

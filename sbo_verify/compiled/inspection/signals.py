@@ -61,7 +61,7 @@ def no_signal(one: Candidate, all_of_them: Sequence[Candidate]) -> str | None:
         same = any(each.event.buffer == event.buffer for each in others)
         return None if same else "a relaxed write before the tile's store"
     taint = read.events.taint
-    if taint.addresses(taint.of(event.op)):
+    if any(taint.addresses(taint.of(event.op))):
         return "a number that is drawn before the tile's store, and says where the tile is"
     return None
 

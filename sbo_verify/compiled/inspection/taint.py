@@ -12,8 +12,8 @@ _NAME = re.compile(r"[%A-Za-z_$][\w$.']*")
 _LOADS = {"ld", "atom", "ldu", "tex", "tld4", "suld"}
 _WRITES = {"st", "stmatrix", "red", "atom"}
 _INSIDE = re.compile(r"\.(shared|local)\b")
-# An access to shared or local memory: its space and object, "" if unknown, and the bytes in it,
-# None where an index decides.
+# An access to shared or local memory: its space, its object, or the register that has its address
+# where that is not known, and the bytes in it, None where an index decides.
 _Place = tuple[str, str, tuple[int, int] | None]
 
 
@@ -51,14 +51,13 @@ class Taint:
             self._known[id(op)] = frozenset(reached)
         return self._known[id(op)]
 
-    def addresses(self, registers: Iterable[str]) -> bool:
-        """Whether an access is at an address that is computed from one of the registers."""
-        return any(
-            operand.startswith("[") and name in _NAME.findall(operand)
-            for name in registers
-            for user in self._users.get(name, ())
-            for operand in user.operands
-        )
+    def addresses(self, registers: Iterable[str]) -> Iterator[Op]:
+        """The accesses at addresses that are computed from one of the registers."""
+        for name in registers:
+            for user in self._users.get(name, ()):
+                places = (each for each in user.operands if each.startswith("["))
+                if any(name in _NAME.findall(each) for each in places):
+                    yield user
 
     def tests(self, registers: Iterable[str]) -> Iterator[Op]:
         """The instructions that are executed, or not, by what the registers hold."""
@@ -88,6 +87,8 @@ class Taint:
         if space is None and not local and base not in self._in_shared:
             return None
         name = "local" if local else space[1] if space is not None else "shared"
+        if not base:
+            return name, self._values.register_of(address), None
         if found is None or not stable(found) or (found.root or found.text) != base:
             return name, base, None
         return name, base, (found.offset, found.offset + width(op))
@@ -97,8 +98,6 @@ def _overlap(one: _Place, other: _Place) -> bool:
     """Whether two accesses may meet; a word of its own is none of those that an index chooses."""
     if one[0] != other[0]:
         return False
-    if "" in {one[1], other[1]}:
-        return True
     if one[1] != other[1] or (one[2] is None) != (other[2] is None):
         return False
     here, there = one[2] or (0, 1), other[2] or (0, 1)

@@ -57,7 +57,8 @@ class Mark:
 class Function:
     """A kernel (`entry`) or a function: its body, and the threads of a CTA if it says so.
 
-    `targets` are the lists of labels that its indirect branches name.
+    `targets` are the lists of labels that its indirect branches name. One of machine code has lost
+    many addresses.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Function:
     body: list[Op | Mark] = field(default_factory=list)
     threads: tuple[int, int, int] | None = None
     targets: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    machine_code: bool = False
 
 
 @dataclass
