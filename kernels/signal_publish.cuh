@@ -387,6 +387,16 @@ __device__ __forceinline__ void wait_for_source(const Group& group) {
   }
 }
 
+// The drain, and how long the first thread, which issues, was in it: added to `cycles` where that is
+// asked for. It is asked for by itself, since a clock that is read delays what follows.
+template <class V>
+__device__ __forceinline__ void drain_timed(const Parameters& p, const Group& group,
+                                            unsigned long long& cycles) {
+  const unsigned long long begun = p.time_drain ? ptx::clock64() : 0;
+  drain<V>(group);
+  if (p.time_drain) cycles += ptx::clock64() - begun;
+}
+
 template <class V>
 __device__ __forceinline__ void produce(const Parameters& p, Control& control, const Pair& pair,
                                         const Group& group, uint4* memory) {
@@ -395,6 +405,7 @@ __device__ __forceinline__ void produce(const Parameters& p, Control& control, c
   constexpr bool reads_back = V::poll == Poll::none;
   unsigned observations = 0;
   unsigned stale_tiles = 0;
+  unsigned long long drain_cycles = 0;
 #pragma unroll 1
   for (unsigned round = 0; round < p.rounds; ++round) {
     const unsigned tag = p.first_tag + round;
@@ -402,7 +413,7 @@ __device__ __forceinline__ void produce(const Parameters& p, Control& control, c
     uint4* const source = memory + (round % stage_count<V>()) * (p.tile_bytes / kChunkBytes);
     if constexpr (deferred && !deferred_behind_store) {
       if (round > 0) {
-        drain<V>(group);
+        drain_timed<V>(p, group, drain_cycles);
         join<V>(group);
         publish_round<V>(p, pair, group, round - 1);
       }
@@ -431,7 +442,7 @@ __device__ __forceinline__ void produce(const Parameters& p, Control& control, c
     }
     store_tile<V>(p, slot, source, group, tag);
     if constexpr (!deferred || deferred_behind_store) {
-      drain<V>(group);
+      drain_timed<V>(p, group, drain_cycles);
       join<V>(group);
     }
     if constexpr (V::moment == Moment::after_tile) publish_round<V>(p, pair, group, round);
@@ -463,6 +474,11 @@ __device__ __forceinline__ void produce(const Parameters& p, Control& control, c
     SBO_BEGIN("harness.reuse");
     if (is_issuer<V>(group)) ptx::cp_async_bulk_wait_group<0>();
     SBO_END("harness.reuse");
+  }
+  if (p.time_drain && group.rank == 0) {
+    SBO_BEGIN("harness.timed");
+    atomicAdd(&p.counters->drain_cycles, drain_cycles);
+    SBO_END("harness.timed");
   }
   if constexpr (reads_back) report(p, control, pair, group, observations, stale_tiles, 0);
 }

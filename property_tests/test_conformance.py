@@ -40,11 +40,12 @@ SKELETONS = {
         ("producer.drain", ["cp.async.bulk.wait_group 1"]),
         ("producer.join", ["barrier.cta"]),
         ("producer.publish", ["red.release.gpu.global"]),
+        ("consumer.poll", ["ld.acquire.gpu.global"]),
+        ("consumer.read", ["ld.weak.global"]),
+        # What follows the last round stands behind the other role in the text.
         ("producer.flush", ["cp.async.bulk.wait_group 0"]),
         ("producer.join", ["barrier.cta"]),
         ("producer.publish", ["red.release.gpu.global"]),
-        ("consumer.poll", ["ld.acquire.gpu.global"]),
-        ("consumer.read", ["ld.weak.global"]),
     ],
     # The tile is stored, drained and read by one program, with no signal.
     "readback-full_wait": [

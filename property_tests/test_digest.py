@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 from typing import Any
 
@@ -15,9 +15,11 @@ from written_runs import launch, settings, witness
 from sbo_verify.harness.digest import Details, details_of
 from sbo_verify.harness.folding import added
 from sbo_verify.harness.judgement import Evidence, judge_run
+from sbo_verify.harness.results import empty_fault
 from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
 from sbo_verify.rates import upper_bound
 from sbo_verify.record import Launch
+from sbo_verify.report.gallery import _drain_times
 
 SOUND, CANARY, LUCKY = "full_wait-atom_release", "no_wait-relaxed", "read_wait-release"
 ROWS = (SOUND, CANARY, LUCKY)
@@ -116,6 +118,43 @@ def test_a_rounds_time_is_the_median_of_quiet_launches_and_needs_three() -> None
     [time] = details(launches).digests[SOUND].rounds
     assert (time.tile_bytes, time.launches) == (4096, 3)
     assert time.microseconds == pytest.approx(3.0)
+
+
+def timed(row: str, tile: int, cycles: int, **changed: Any) -> Launch:  # noqa: ANN401 - any field
+    """A launch of 1,000 hand-overs, each of which waited so long for its store."""
+    knobs = {"noise": "none", "tile_bytes": tile, "rounds": 1000, "time_drain": True}
+    made = launch(row, observations=1000, drain_cycles=1000 * cycles, knobs=knobs)
+    return replace(made, **changed)
+
+
+def test_a_wait_is_the_median_of_the_launches_that_measured_it() -> None:
+    launches = [timed(SOUND, 4096, cycles) for cycles in (200, 900, 300)]
+    # Of a tile that two consumers read, the producer waited once.
+    launches.append(timed(SOUND, 16384, 500, observations=2000, hand_overs=1000))
+    launches.append(quiet(SOUND, 16384, 3.0))
+    launches.append(timed(SOUND, 4096, 7, fault=asdict(empty_fault("launch hung"))))
+    found = details(launches).digests[SOUND]
+    assert [(each.tile_bytes, each.launches, each.cycles) for each in found.drains] == [
+        (4096, 3, 300.0),
+        (16384, 1, 500.0),
+    ]
+    # Reading the clock takes time of the round.
+    assert found.rounds == []
+
+
+def test_waits_are_drawn_where_they_were_measured() -> None:
+    measured = [
+        *(timed(SOUND, tile, cycles) for tile, cycles in ((1024, 110), (4096, 420))),
+        *(timed(LUCKY, tile, cycles) for tile, cycles in ((1024, 100), (4096, 410))),
+    ]
+    [picture] = _drain_times(details(measured))
+    assert picture.title.startswith("How long the producer waits, by the size of the tile")
+    assert picture.svg.count(">full</text>") == picture.svg.count(">read</text>") == 1
+    assert picture.figures == [
+        "full: 1,024 bytes 110 cycles, 4,096 bytes 420 cycles",
+        "read: 1,024 bytes 100 cycles, 4,096 bytes 410 cycles",
+    ]
+    assert _drain_times(details([quiet(SOUND, 4096, 1.0)] * 3)) == []
 
 
 def test_launches_that_were_added_up_say_nothing_of_an_environment() -> None:

@@ -238,8 +238,10 @@ class Launch(Record):
     older, where every observation is a hand-over. `histogram` counts stale words by offset in the
     tile, in equal bins; it is empty where there are none. `ahead_words` are newer than the round: a
     fault of the harness, never staleness.
-    `elapsed_seconds` is GPU time by events. `planted` hand-overs were broken on purpose;
-    `environment` says where the knobs came from, empty in records that are older.
+    `elapsed_seconds` is GPU time by events. `drain_cycles` is how many cycles one issuing thread of
+    each producer waited for its stores, all added, 0 where that was not measured. `planted`
+    hand-overs were broken on purpose; `environment` says where the knobs came from, empty in
+    records that are older.
     """
 
     kind: ClassVar[str] = "launch"
@@ -264,6 +266,7 @@ class Launch(Record):
     planted: int = 0
     environment: str = ""
     hand_overs: int = 0
+    drain_cycles: int = 0
 
     @property
     def tiles(self) -> int:

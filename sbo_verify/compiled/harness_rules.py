@@ -91,6 +91,8 @@ _MICRO_KERNEL_RULES: dict[str, HarnessRule] = {
     "harness.fill": _rule(_STORE_SHARED),
     # A hand-over that is broken on purpose: a signal that orders nothing, and its count.
     "harness.plant": _rule(_ATOM, needed=(_RED, _LOAD_RELAXED)),
+    # Behind all rounds.
+    "harness.timed": _rule(needed=(_ATOM,)),
     "harness.prime": _rule(_STORE_SHARED_VOLATILE, needed=(_LOAD,)),
     "harness.patience": _rule(needed=(_LOAD_RELAXED,)),
     "harness.stop": _rule(needed=(_STORE_RELAXED,)),

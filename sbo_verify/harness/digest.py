@@ -77,6 +77,15 @@ class RoundTime:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DrainTime:
+    """How long a producer's wait for its store lasts: the median of the launches' means, cycles."""
+
+    tile_bytes: int
+    launches: int
+    cycles: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class SlotWaits:
     """GEMM launches whose slots had one size: `waited` of the `slots` were polled too early."""
 
@@ -99,6 +108,7 @@ class Digest:
     witnesses: int = 0
     delays: list[Delay] = field(default_factory=list)
     rounds: list[RoundTime] = field(default_factory=list)
+    drains: list[DrainTime] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +175,7 @@ def _digest(row: str, launches: Sequence[Launch], varied: Sequence[str]) -> Dige
         witnesses=sum(len(launch.witnesses) for launch in launches),
         delays=_delays(launches),
         rounds=_rounds(whole),
+        drains=_drains(whole),
     )
 
 
@@ -255,11 +266,25 @@ def _rounds(launches: Sequence[Launch]) -> list[RoundTime]:
     ]
 
 
+def _drains(launches: Sequence[Launch]) -> list[DrainTime]:
+    """Waits by size of the tile, of the launches that measured them: a wait for each hand-over."""
+    by_size: dict[int, list[float]] = {}
+    for launch in launches:
+        if launch.drain_cycles and launch.fault is None and launch.tiles:
+            mean = launch.drain_cycles / launch.tiles
+            by_size.setdefault(int(launch.knobs["tile_bytes"]), []).append(mean)
+    return [
+        DrainTime(tile_bytes=size, launches=len(means), cycles=median(means))
+        for size, means in sorted(by_size.items())
+    ]
+
+
 def _is_quiet(launch: Launch) -> bool:
     knobs = launch.knobs
     timed = {"rounds", "tile_bytes", "noise"} <= set(knobs) and launch.fault is None
     delays = [value for knob, value in knobs.items() if knob.endswith("_cycles")]
     alone = not isinstance(launch, LiveLaunch) and knobs.get("noise") == NO_NOISE
+    alone = alone and not knobs.get("time_drain")
     return timed and alone and not any(delays) and launch.elapsed_seconds > 0
 
 

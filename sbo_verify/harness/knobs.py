@@ -57,6 +57,8 @@ class Knobs(KnobSet):
     *_skew_cycles   upper bound of a random delay: before each round, and before the part of the
                     store that is a warp's own
     delay_*_cycles  fixed delay before the signal is sent, and between poll and read
+    time_drain      measure how long producers wait for their stores; that delays what follows, so
+                    that it is never drawn
     plant_one_in    one in so many hand-overs is broken at random, its signal sent before its tile
                     is stored, or 0 for none: an injected fault
     plant_held      the tile of such a hand-over is held back until its consumer has read the slot
@@ -105,6 +107,7 @@ class Knobs(KnobSet):
     producer_skew_cycles: int = 0
     consumer_skew_cycles: int = 0
     warp_skew_cycles: int = 0
+    time_drain: bool = False
     delay_before_publish_cycles: int = 0
     delay_after_poll_cycles: int = 0
     rounds: int = 2000

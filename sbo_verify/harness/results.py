@@ -54,6 +54,7 @@ def launch_record(
         witnesses=[_witness(entry) for entry in raw.witnesses],
         fault=fault,
         planted=int(counters["planted"]),
+        drain_cycles=int(counters["drain_cycles"]),
         **name,
     )
 

@@ -340,6 +340,7 @@ def _shot(knobs: Knobs, placement: Placement, device_seed: int) -> Shot:
             "absent_consumer": knobs.absent_consumer,
             "in_flight": knobs.in_flight,
             "warp_skew_cycles": knobs.warp_skew_cycles,
+            "time_drain": int(knobs.time_drain),
             "plant_one_in": knobs.plant_one_in,
             "plant_held": int(knobs.plant_held),
             "seed": device_seed,

@@ -6,10 +6,11 @@ Each is drawn only where the records have the figures; where they have not, that
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sbo_verify.harness.beside import Beside
-from sbo_verify.harness.digest import FEWEST_LAUNCHES, Details, Share
+from sbo_verify.harness.digest import FEWEST_LAUNCHES, Details, Digest, Share
 from sbo_verify.record import RowVerdict
 from sbo_verify.report.charts import (
     Line,
@@ -30,9 +31,14 @@ MOST_VALUES = 6
 MOST_GROUPS = 3
 MOST_SPANS = 60
 WAITS_TOLD = (
-    "Variants that differ in nothing but what the producer waits for ({rows}). No record has the "
-    "time of the wait alone: shown is a whole round, fill, store, wait, publish, poll, read and "
-    "acknowledge; median over the launches without noise and delays."
+    "Variants that differ in nothing but what the producer waits for ({rows}). Shown is not the "
+    "wait alone but a whole round, fill, store, wait, publish, poll, read and acknowledge; median "
+    "over the launches without noise and delays."
+)
+DRAINS_TOLD = (
+    "Variants that differ in nothing but what the producer waits for ({rows}), by the SM's clock "
+    "around the issuing thread's wait, which two readings of the clock lengthen; a launch's mean, "
+    "median over the launches."
 )
 SLOTS_TOLD = (
     "Slots that the consumer polled before they were ready, of sizes with at least {least} "
@@ -154,6 +160,7 @@ def pictures(findings: Findings) -> list[Picture]:
         _detection(findings),
         _sighted(findings.beside),
         _cost_and_safety(findings),
+        *_drain_times(findings.details),
         *_round_times(findings.details),
         _slot_waits(findings.details),
     ]
@@ -229,23 +236,47 @@ def _point(verdict: RowVerdict, findings: Findings) -> Point | None:
 
 def _round_times(details: Details) -> list[Picture]:
     """Round times by size of the tile, of rows that differ in the wait alone."""
+    return _by_wait(
+        details,
+        lambda digest: [(each.tile_bytes, each.microseconds) for each in digest.rounds],
+        ("Time of a hand-over by the producer's wait and the size of the tile", "us a round"),
+        WAITS_TOLD,
+    )
+
+
+def _drain_times(details: Details) -> list[Picture]:
+    """The waits themselves by size of the tile, where they were measured."""
+    return _by_wait(
+        details,
+        lambda digest: [(each.tile_bytes, each.cycles) for each in digest.drains],
+        ("How long the producer waits, by the size of the tile", "cycles"),
+        DRAINS_TOLD,
+    )
+
+
+def _by_wait(
+    details: Details,
+    points_of: Callable[[Digest], list[tuple[int, float]]],
+    named: tuple[str, str],
+    told: str,
+) -> list[Picture]:
+    """A picture of each group of rows that differ in the wait alone, those of most points first."""
+    title, unit = named
     found = []
     for group in details.wait_groups:
-        lines = [
-            Line(name=wait, points=[(t.tile_bytes, t.microseconds) for t in times])
+        points = {
+            wait: points_of(details.digests[row])
             for wait, row in group.items()
-            if row in details.digests and len(times := details.digests[row].rounds) > 1
-        ]
+            if row in details.digests
+        }
+        lines = [Line(name=wait, points=each) for wait, each in points.items() if len(each) > 1]
         if len(lines) > 1:
             rows = ", ".join(f"{line.name}: {group[line.name]}" for line in lines)
             picture = Picture(
-                title=(
-                    "Time of a hand-over by the producer's wait and the size of the tile: "
-                    f"{group[lines[0].name]} and its kin"
-                ),
-                svg=lines_chart(lines, "us a round", "GPU time of one round by size of the tile"),
-                told=WAITS_TOLD.format(rows=rows),
-                figures=[line_told(line, "us a round") for line in lines],
+                title=f"{title}: {group[lines[0].name]} and its kin",
+                svg=lines_chart(lines, unit, f"{title}, in {unit}"),
+                told=told.format(rows=rows),
+                figures=[line_told(line, unit) for line in lines],
             )
             found.append((sum(len(line.points) for line in lines), picture))
     most_first = sorted(found, key=lambda pair: -pair[0])
