@@ -72,6 +72,14 @@ def test_every_fault_was_tried_and_nothing_was_lost(path: Path) -> None:
     assert complaints(record, ON_GPU if record["machine"]["gpu"] else FAULTS) == []
 
 
+def test_the_text_names_no_place_of_the_machine_that_ran_it() -> None:
+    record = {
+        **loaded(RECORDS[0]),
+        "command": "pytest -p fault_table --faults /tmp/a/told stress/a.py",
+    }
+    assert "`pytest -p fault_table --faults told stress/a.py`" in faults_text(record)
+
+
 def test_a_loss_and_a_fault_that_was_not_tried_are_noticed() -> None:
     entry = {"fault": "Ctrl-C", "how": "SIGINT", "before": 3, "lost": 1}
     record = {"tried": [entry], "dirty": False, "commit": "0" * 40}

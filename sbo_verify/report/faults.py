@@ -41,13 +41,20 @@ def faults_text(record: Mapping[str, Any]) -> str:
     lost = sum(entry["lost"] for entry in record["tried"])
     parts = [
         "# Faults that were tried, and what was lost",
-        f"Made by {code_span(record['command'])}.",
+        f"Made by {code_span(_without_places(record['command']))}.",
         f"{escape(gpu)}{driver}, commit {record['commit']}{changed}, {record['started']}.",
         _EXPLAINED,
         f"{len(rows)} ways, {times:,} times: **{lost:,} records lost**.",
         markdown_table(_COLUMNS, rows, _FIGURES),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _without_places(command: str) -> str:
+    """The command with the names alone of what lay somewhere on the machine that ran it."""
+    return " ".join(
+        word.rsplit("/", 1)[-1] if word.startswith("/") else word for word in command.split(" ")
+    )
 
 
 _KEYS = ("times", "before", "after", "lost", "verdict", "exit_code", "then")
