@@ -200,7 +200,7 @@ def lines_chart(lines: Sequence[Line], unit: str, name: str, what: str = "tile")
         return left + sizes.index(size) * step + 20, bottom - (bottom - 24) * value / high
 
     parts = [f'<path class="axis" d="M{left},{PAD_PX}V{bottom}H{WIDTH_PX - 150}"/>']
-    parts += [_text(left - 6, bottom, "0", "end"), _text(left - 6, 28, f"{high:.3g}", "end")]
+    parts += [_text(left - 6, bottom, "0", "end"), _text(left - 6, 28, _figure(high), "end")]
     parts += [_text(at(size, 0)[0], bottom + 15, f"{size / 1024:g}", "middle") for size in sizes]
     taken: list[float] = []
     for line in sorted(lines, key=lambda each: -each.points[-1][1]):
@@ -216,9 +216,14 @@ def lines_chart(lines: Sequence[Line], unit: str, name: str, what: str = "tile")
     return _svg(WIDTH_PX, bottom + 40, parts, f"{name}: {told}")
 
 
+def _figure(value: float) -> str:
+    """Three figures, and all before the point."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"  # noqa: PLR2004 - three figures
+
+
 def line_told(line: Line, unit: str) -> str:
     """A line in words."""
-    spots = ", ".join(f"{size:,} bytes {value:.3g} {unit}" for size, value in line.points)
+    spots = ", ".join(f"{size:,} bytes {_figure(value)} {unit}" for size, value in line.points)
     return f"{line.name}: {spots}"
 
 

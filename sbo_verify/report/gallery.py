@@ -38,7 +38,8 @@ WAITS_TOLD = (
 DRAINS_TOLD = (
     "Variants that differ in nothing but what the producer waits for ({rows}), by the SM's clock "
     "around the issuing thread's wait, which two readings of the clock lengthen; a launch's mean, "
-    "median over the launches."
+    "median over the launches. Other knobs, above all how many CTAs share an SM, differ between "
+    "launches, so that size and wait are not the only reasons."
 )
 SLOTS_TOLD = (
     "Slots that the consumer polled before they were ready, of sizes with at least {least} "
