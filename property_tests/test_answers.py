@@ -53,7 +53,7 @@ def found(recorded: list[list[RowVerdict]]) -> Answers:
 def test_the_committed_document_is_what_the_command_gives(
     settings: list[Settings], found: Answers
 ) -> None:
-    assert len(settings) == 2
+    assert len(settings) == 3
     assert (REPORTS / "answers.md").read_text() == answers_text(found, settings)
 
 
