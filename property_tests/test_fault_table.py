@@ -75,7 +75,7 @@ def test_every_fault_was_tried_and_nothing_was_lost(path: Path) -> None:
 def test_the_text_names_no_place_of_the_machine_that_ran_it() -> None:
     record = {
         **loaded(RECORDS[0]),
-        "command": "pytest -p fault_table --faults /tmp/a/told stress/a.py",
+        "command": "pytest -p fault_table --faults /some/where/told stress/a.py",
     }
     assert "`pytest -p fault_table --faults told stress/a.py`" in faults_text(record)
 
