@@ -59,10 +59,11 @@ class Read:
         wanted = {id(each.op) for each in (*targets, *others)}
         # A signal that is asked about as data is a store here.
         data = {id(each.op) for each in others if each.part is Part.PUBLISH}
+        asked = [numbered for op in wanted for numbered in self._numbered.get(op, ())]
+        places = sorted({*self._always_kept, *asked})
         kept = [
             replace(each, part=Part.STORE) if id(each.op) in data else each
-            for each in self.events.all
-            if id(each.op) in wanted or each.part in ORDERING
+            for each in (self.events.all[number] for number in places)
         ]
         chosen = Events(self.events.taint, kept, self.events.tested_by)
         try:
@@ -70,6 +71,29 @@ class Read:
         except GivenUpError as error:
             return replace(self, given_up=str(error), ways=Ways())
         return replace(self, ways=ways)
+
+    @cached_property
+    def _numbered(self) -> dict[int, list[int]]:
+        """The places, among all events, of those of an instruction."""
+        found: dict[int, list[int]] = {}
+        for number, each in enumerate(self.events.all):
+            found.setdefault(id(each.op), []).append(number)
+        return found
+
+    @cached_property
+    def _always_kept(self) -> list[int]:
+        """The places of those that order, which every question is about."""
+        return [n for n, each in enumerate(self.events.all) if each.part in ORDERING]
+
+    @cached_property
+    def unsignalled(self) -> list[Event]:
+        """The stores from which no way leads to a publish."""
+        publishes = self.events.of(Part.PUBLISH)
+        return [
+            each
+            for each in self.stores
+            if not any(self.joins.leads(each.op, one.op) for one in publishes)
+        ]
 
     @cached_property
     def stores(self) -> list[Event]:

@@ -20,12 +20,7 @@ def judge_swaps(read: Read, at: Callable[[Op], bool]) -> Iterator[HandOff]:
     for event in read.events.of(Part.POLL):
         if not event.op.mnemonic.startswith("atom") or not at(event.op):
             continue
-        before = [
-            each.op
-            for each in read.stores
-            if read.joins.before(each.op, event.op)
-            and not any(read.joins.leads(each.op, one.op) for one in read.events.of(Part.PUBLISH))
-        ]
+        before = [each.op for each in read.unsignalled if read.joins.before(each.op, event.op)]
         if before:
             hand_off = HandOff(read.function.name, Side.PUBLISH, event.op, before)
             hand_off.doubt("it waits and writes: whether it publishes what was stored is not known")
@@ -35,12 +30,11 @@ def judge_swaps(read: Read, at: Callable[[Op], bool]) -> Iterator[HandOff]:
 def late_stores(read: Read, event: Event, stores: list[Event]) -> Iterator[Event]:
     """Stores behind or beside the signal to what is stored to before it, with no signal behind."""
     objects = {object_of(read, each) for each in stores} - {""}
-    for each in read.stores:
+    for each in read.unsignalled:
         if (
             each not in stores
             and object_of(read, each) in objects
             and (read.joins.before(event.op, each.op) or not read.graph.leads(event.op, each.op))
             and not read.of_other_ctas(each, event)
-            and not any(read.joins.leads(each.op, one.op) for one in read.events.of(Part.PUBLISH))
         ):
             yield each
