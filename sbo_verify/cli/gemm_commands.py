@@ -16,12 +16,13 @@ from sbo_verify.cli.bench_commands import bench, record_option, recorded, seed_o
 from sbo_verify.cli.options import as_json, gpu_option, parse_names
 from sbo_verify.device.gpu import open_gpu
 from sbo_verify.device.kernel_timer import KernelTimer
-from sbo_verify.gemm import can_run, chosen_variant
+from sbo_verify.gemm import chosen_variant
 from sbo_verify.harness.gemm_benchmark import SHAPES, GemmBenchmark, GemmTime, method, sweep_gemm
 from sbo_verify.harness.gemm_goals import SOUND, cheapest_signals, goals_of
 from sbo_verify.harness.gemm_limits import DATASHEET, Sizes, measured_limits
 from sbo_verify.harness.session import Plan, choose_rows, settings_of
 from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
+from sbo_verify.protocols.signal_publish.gemm import gemm_runs, producer_half
 from sbo_verify.protocols.signal_publish.sites import SignalPublish
 from sbo_verify.report.gemm_times import gemm_times_text, goal_lines
 from sbo_verify.verdict import ExitCode
@@ -56,8 +57,8 @@ def measured_names(words: Iterable[str]) -> list[str]:
         kernels: dict[SignalPublish, str] = {}
         # A kernel goes by a name that is sound beside Combine Send, where it has one.
         for row in sorted(found, key=lambda row: row.name not in SOUND):
-            if can_run(row.variant):
-                kernels.setdefault(chosen_variant(row.name), row.name)
+            if gemm_runs(row.variant):
+                kernels.setdefault(producer_half(row.variant), row.name)
         names += kernels.values()
     return list(dict.fromkeys(names))
 

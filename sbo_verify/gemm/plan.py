@@ -11,7 +11,6 @@ from sbo_verify.device.gemm_layout import Shape
 from sbo_verify.device.torch_device import current_stream, device_guard, torch_device
 from sbo_verify.gemm.arguments import GemmArgumentError, Problem, a_scale_pitch, require
 from sbo_verify.gemm.heuristic import choose_shape
-from sbo_verify.protocol import Variant
 from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
 from sbo_verify.protocols.signal_publish.gemm import NO_SIGNAL, gemm_refusals, producer_half
 from sbo_verify.protocols.signal_publish.sites import SignalPublish
@@ -41,11 +40,6 @@ class Plan:
     def slots(self) -> int:
         """Signals from one group's first to the next group's."""
         return -(-self.problem.m // self.shape.block_m)
-
-
-def can_run(variant: Variant) -> bool:
-    """Whether the GEMM can play the producer's half of a variant."""
-    return isinstance(variant, SignalPublish) and not gemm_refusals(variant)
 
 
 def chosen_variant(variant: str | SignalPublish) -> SignalPublish:

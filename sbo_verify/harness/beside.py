@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any, Self
 
 from sbo_verify.protocols.signal_publish import SIGNAL_PUBLISH
-from sbo_verify.protocols.signal_publish.gemm import gemm_refusals, producer_half
+from sbo_verify.protocols.signal_publish.gemm import gemm_runs, producer_half
 from sbo_verify.protocols.signal_publish.sites import SignalPublish
 
 OWN_PRODUCER = "sbo_verify"
@@ -173,17 +173,14 @@ def _costs(cells: Sequence[Mapping[str, Any]]) -> dict[str, Cost]:
 
 def _of_every_row(costs: Mapping[str, Cost]) -> dict[str, Cost]:
     """Those of the same kernel too: the GEMM runs a variant's producer alone."""
-    kernels: dict[SignalPublish, Cost] = {}
-    for row in SIGNAL_PUBLISH:
-        if row.name in costs and isinstance(row.variant, SignalPublish):
-            kernels.setdefault(producer_half(row.variant), costs[row.name])
-    shared = {
-        row.name: kernels[half]
-        for row in SIGNAL_PUBLISH
-        if isinstance(row.variant, SignalPublish)
-        and not gemm_refusals(row.variant)
-        and (half := producer_half(row.variant)) in kernels
+    halves = {
+        row.name: producer_half(row.variant) for row in SIGNAL_PUBLISH if gemm_runs(row.variant)
     }
+    kernels: dict[SignalPublish, Cost] = {}
+    for name, half in halves.items():
+        if name in costs:
+            kernels.setdefault(half, costs[name])
+    shared = {name: kernels[half] for name, half in halves.items() if half in kernels}
     return shared | dict(costs)
 
 

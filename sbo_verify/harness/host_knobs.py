@@ -20,9 +20,8 @@ from sbo_verify.harness.knobs import (
     NO_ROUND,
     weighted,
 )
+from sbo_verify.harness.runner import DRAWN_SHARED_BYTES
 
-# Leaves room for what the kernel and the driver keep for themselves.
-DRAWN_SHARED_BYTES = 200 * KIB
 # What a drawn launch moves over the bus: a tenth of a second's worth, for one CPU thread to read.
 DRAWN_BYTES = 192 * MIB
 MOST_DRAWN_ROUNDS = 1500

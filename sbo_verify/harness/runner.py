@@ -18,7 +18,14 @@ from sbo_verify.device.gpu import Gpu
 from sbo_verify.device.micro_kernel import TILE_POOL_BYTES, Arena, MicroKernel, Shot
 from sbo_verify.device.pinned_pool import PINNED_POOL_BYTES
 from sbo_verify.harness.environments import Environment, choose, kept
-from sbo_verify.harness.knobs import NO_CONSUMER, KnobError, Knobs, TileMemory, generator
+from sbo_verify.harness.knobs import (
+    MAX_ROUNDS,
+    NO_CONSUMER,
+    KnobError,
+    Knobs,
+    TileMemory,
+    generator,
+)
 from sbo_verify.harness.placement import Placement, misplaced, place
 from sbo_verify.harness.results import launch_record
 from sbo_verify.protocol import Protocol, Row
@@ -221,7 +228,7 @@ def fit(knobs: Knobs, geometry: Geometry, fixed: Collection[str] = ()) -> Knobs:
         while tile_bytes > _room(geometry, ctas):
             tile_bytes //= 2
     if "rounds" not in fixed:
-        rounds = min(rounds, _most_rounds(geometry, rounds))
+        rounds = min(rounds, _most_rounds(geometry))
     geometry.check_threads(threads, ctas)
     consumers = knobs.consumers if geometry.on_two_sms or "consumers" in fixed else 1
     geometry.check_consumers(consumers)
@@ -235,10 +242,10 @@ def fit(knobs: Knobs, geometry: Geometry, fixed: Collection[str] = ()) -> Knobs:
     )
 
 
-def _most_rounds(geometry: Geometry, drawn: int) -> int:
+def _most_rounds(geometry: Geometry) -> int:
     if geometry.polls_late:
         return LATE_POLLS_ROUNDS
-    return LONE_READERS_ROUNDS if geometry.reads_alone else drawn
+    return LONE_READERS_ROUNDS if geometry.reads_alone else MAX_ROUNDS
 
 
 def fit_ring(knobs: Knobs, pairs: int, geometry: Geometry, fixed: Collection[str] = ()) -> Knobs:

@@ -7,8 +7,9 @@ storing threads hand it over; the barrier between them is the source's join, onc
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeGuard
 
-from sbo_verify.protocol import Step
+from sbo_verify.protocol import Step, Variant
 from sbo_verify.protocols.signal_publish.sites import (
     CLUSTER_JOINS,
     PLAIN_STORES,
@@ -52,6 +53,11 @@ def producer_half(v: SignalPublish) -> SignalPublish:
         place=Place.OTHER_SM,
         test=Test.AT_LEAST,
     )
+
+
+def gemm_runs(variant: Variant) -> TypeGuard[SignalPublish]:
+    """Whether the GEMM can play the producer's half of a variant."""
+    return isinstance(variant, SignalPublish) and not gemm_refusals(variant)
 
 
 def gemm_refusals(v: SignalPublish) -> list[str]:
